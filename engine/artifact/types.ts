@@ -1,0 +1,113 @@
+/**
+ * The shapes that the sealed format's parts share. What each means on disk is in docs/format.md.
+ *
+ * Sealing: a source hands *frame jobs* (lists of pieces, at most 4 MiB together) to a Frames pool. Threads read, hash
+ * and compress; the main thread only puts results in order, encrypts and writes. Restoring goes the other way.
+ */
+
+/** What one frame is made of. */
+export type Piece =
+  /** Bytes at hand: tar headers, a stretch of a dump. */
+  | { kind: 'bytes'; bytes: Uint8Array; hash: boolean }
+  /**
+   * A stretch of a file, read by the thread. `expect` is what lstat said when the file was listed: the thread compares
+   * it with fstat after reading. A short read is filled with zeros and reported, never thrown.
+   */
+  | { kind: 'file'; path: Uint8Array; offset: number; bytes: number; expect: FileIdentity }
+  /** Zeros, for padding to a tar record. */
+  | { kind: 'zeros'; bytes: number };
+
+/** How an unchanged file is recognised. Times are nanoseconds since 1970 in decimal; dev and inode in decimal. */
+export interface FileIdentity {
+  size: number;
+  mtimeNs: string;
+  ctimeNs: string;
+  dev: string;
+  ino: string;
+}
+
+/** What became of a piece, in the order of the job's pieces. */
+export interface PieceResult {
+  /** Offset within the frame's uncompressed bytes. */
+  offset: number;
+  bytes: number;
+  /** Lower-case hex; null for pieces that asked for no hash. */
+  sha256: string | null;
+  /** `ok`, or why the bytes may not be what was listed. */
+  state: 'ok' | 'changed' | 'vanished' | 'unreadable';
+  /** The operating system's code (EACCES, EIO …) for `unreadable`. */
+  errno?: string;
+}
+
+export interface FrameResult {
+  /** Where the compressed frame begins in the compressed stream (the plaintext of the encryption), and its length. */
+  frameOffset: number;
+  frameBytes: number;
+  /** Where the frame begins in the decompressed stream. */
+  contentOffset: number;
+  contentBytes: number;
+  pieces: PieceResult[];
+}
+
+/**
+ * Where one block's bytes lie: the artifact (index into the manifest header's list; 0 is the point's own), the
+ * compressed frame, and the stretch within the decompressed frame.
+ */
+export interface Block {
+  artifact: number;
+  frameOffset: number;
+  frameBytes: number;
+  offset: number;
+  bytes: number;
+  /** Of the block's bytes, lower-case hex. */
+  sha256: string;
+}
+
+/** File types as in a tar or `find -type`. */
+export type EntryType = 'file' | 'directory' | 'symlink' | 'hardlink' | 'fifo' | 'char' | 'block';
+
+/**
+ * One entry of the manifest. Paths are relative to the root, '/'-separated raw bytes (names need not be UTF-8); the
+ * root itself is the empty path. Entries come sorted by path, compared segment by segment as bytes, so that a
+ * directory comes right before what it holds.
+ */
+export interface Entry {
+  path: Uint8Array;
+  type: EntryType;
+  /** Permission bits incl. setuid, setgid, sticky. */
+  mode: number;
+  uid: number;
+  gid: number;
+  user: string;
+  group: string;
+  mtimeNs: string;
+  ctimeNs: string;
+  dev: string;
+  ino: string;
+  /** Bytes for a file, 0 otherwise. */
+  size: number;
+  /** The file has holes: a restore leaves them. */
+  sparse?: boolean;
+  /** Symlink target, or the path (relative to the root) of the first name of a hard-linked file. */
+  link?: Uint8Array;
+  /** Device number of char and block entries. */
+  rdev?: { major: number; minor: number };
+  /** Extended attributes incl. POSIX ACLs (`system.posix_acl_*`), raw values. */
+  xattrs?: Record<string, Uint8Array>;
+  /** It changed while it was read, at every attempt. */
+  unstable?: boolean;
+}
+
+/** An entry with its blocks; a large file's blocks stream, so that memory does not grow with a file's size. */
+export interface EntryWithBlocks extends Entry {
+  /** Consumed before the next entry is asked for. Empty but for files. */
+  blocks: AsyncIterable<Block>;
+}
+
+export interface Progress {
+  /** Source bytes done. */
+  bytesDone: number;
+  /** Estimate, 0 when unknown. */
+  bytesTotal: number;
+  entriesDone: number;
+}

@@ -1,0 +1,76 @@
+import type { ArtifactWriter } from '../artifact/index.ts';
+import type { PointReader } from '../artifact/index.ts';
+import type { Progress } from '../artifact/types.ts';
+import type { Check, Content, SourceFacts, SourceKind } from '../../policies/recovery-point.ts';
+
+/**
+ * Something that is protected, and how it is put back. Every kind passes the conformance suite
+ * (test/engine/sources/conformance.ts). Everything streams; memory does not grow with the data.
+ */
+export interface Source {
+  readonly name: string;
+  readonly kind: SourceKind;
+
+  /**
+   * Looks without reading the data: reachable, permitted, tools present and new enough. Throws SourceUnreachable,
+   * SourceAuthentication, SourceMissing, SourceUnreadable, ClientToolMissing, ServerTooNew.
+   */
+  probe(): Promise<SourceProbe>;
+
+  /** Reads the source once, hands its content to the writer, and says what was captured. */
+  seal(writer: ArtifactWriter, options: SealOptions): Promise<SealResult>;
+
+  /** Puts a point back. Refuses a target that holds anything (TargetNotEmpty); on failure removes what it wrote. */
+  restore(point: PointReader, options: RestoreOptions): Promise<RestoreResult>;
+
+  /**
+   * Restores into an isolated place of its own below `workDir` (a fresh PostgreSQL instance; a directory), compares
+   * what came back with what was captured, and removes every trace, also on failure or abort. Returns the checks
+   * `restore_test` and `content`.
+   */
+  testRestore(point: PointReader, options: TestRestoreOptions): Promise<Check[]>;
+}
+
+export interface SourceProbe {
+  /** Rough bytes to read, for admission and progress; 0 when unknown. */
+  estimatedBytes: number;
+  facts: SourceFacts;
+}
+
+export interface SealOptions {
+  /** Private to this call, on the staging disk; the caller removes it afterwards. */
+  scratchDir: string;
+  signal: AbortSignal;
+  onProgress: (progress: Progress) => void;
+}
+
+export interface SealResult {
+  content: Content;
+  facts: SourceFacts;
+  /** ISO-8601: the moment whose state a restore brings back. */
+  capturedAt: string;
+  /** What a person should know though the point is good: unstable files, skipped sockets … One line each, ≤ 100. */
+  warnings: string[];
+}
+
+export interface RestoreOptions {
+  /** A directory path (files), or a PostgreSQL connection URI of an existing empty database (postgres-logical). */
+  into: string;
+  /** Globs; only entries that match (files only). */
+  paths?: string[];
+  signal: AbortSignal;
+  onProgress: (progress: Progress) => void;
+}
+
+export interface RestoreResult {
+  entries: number;
+  bytes: number;
+  warnings: string[];
+}
+
+export interface TestRestoreOptions {
+  /** Private to this call; removed by the callee as far as it wrote there. */
+  workDir: string;
+  signal: AbortSignal;
+  onProgress: (progress: Progress) => void;
+}

@@ -1,0 +1,131 @@
+import type { Readable } from 'node:stream';
+
+/**
+ * A place where sealed bytes live. All implementations pass one conformance suite (test/engine/stores/conformance.ts).
+ *
+ * Keys are '/'-separated UTF-8 without leading '/', '.', '..' or empty segments (`UsageInvalid` otherwise).
+ * Every method throws `Failure`: StoreUnreachable and StoreFull may be retried; StoreDenied, BucketMissing,
+ * ObjectExists, ObjectMissing and CapabilityMissing may not. Methods are safe to repeat: a put that already happened
+ * with the same bytes (same SHA-256) succeeds, a delete of what is gone succeeds.
+ */
+export interface Store {
+  /** The copy's name in the policy, e.g. `offsite`. */
+  readonly name: string;
+  readonly kind: 'directory' | 's3';
+  /** What this very server has, found by asking it, not assumed. Cached after the first call. */
+  capabilities(): Promise<StoreCapabilities>;
+
+  /** Fails with the right type when the place does not exist, refuses, or cannot be reached. Writes nothing. */
+  check(): Promise<void>;
+
+  /**
+   * Stores the source under the key, whole or not at all, and never over another object (`ObjectExists`, unless the
+   * object there has the same length and SHA-256: then it returns that object's facts). Equivalent to
+   * `completePut(await beginPut(...))`.
+   */
+  put(key: string, source: PutSource, options: PutOptions): Promise<StoredObject>;
+
+  /**
+   * Transfers the bytes without making the object visible. `options.resume` continues an earlier attempt: parts the
+   * server already has are not sent again. Progress carries the token to resume from.
+   */
+  beginPut(key: string, source: PutSource, options: PutOptions): Promise<PendingPut>;
+  /** Makes the object visible under its key, atomically; fails with ObjectExists if another object got there first. */
+  completePut(pending: PendingPut): Promise<StoredObject>;
+  /** Frees what a pending put holds. Idempotent. */
+  abortPut(pending: PendingPut): Promise<void>;
+  /** Puts begun under the prefix and neither completed nor aborted, of any process: what a sweep removes. */
+  listPending(prefix: string): AsyncIterable<PendingPut & { startedAt: string }>;
+
+  /** The object's bytes, or `length` of them from `offset` (a range past the end is cut; starting past it throws). */
+  get(key: string, range?: { offset: number; length?: number }, signal?: AbortSignal): Promise<Readable>;
+  head(key: string): Promise<StoredObject>;
+  /** Every object whose key starts with the prefix, in key order (UTF-8 bytes), streaming. */
+  list(prefix: string): AsyncIterable<ListedObject>;
+  /** Copies within this store, server-side where it can. Same rules as put. */
+  copy(from: string, to: string): Promise<StoredObject>;
+  /** Removes the object. Idempotent. StoreDenied when it is locked or held. */
+  delete(key: string): Promise<void>;
+
+  /** Replaces the object's tags. CapabilityMissing where the store has none. */
+  setTags(key: string, tags: Record<string, string>): Promise<void>;
+  getTags(key: string): Promise<Record<string, string>>;
+  /** Object Lock until the given time (ISO-8601). CapabilityMissing where the store has none. */
+  lock(key: string, mode: 'compliance' | 'governance', until: string): Promise<void>;
+  /** Legal hold on or off. CapabilityMissing where the store has none. */
+  hold(key: string, on: boolean): Promise<void>;
+
+  /** Releases sockets and handles. */
+  close(): Promise<void>;
+}
+
+export interface StoreCapabilities {
+  /** Puts under a condition (If-None-Match) are honoured by the server. */
+  conditionalPut: boolean;
+  /** The server itself verifies SHA-256 on receipt. */
+  checksums: boolean;
+  resume: boolean;
+  tags: boolean;
+  metadata: boolean;
+  storageClass: boolean;
+  sse: boolean;
+  lock: boolean;
+  versioning: boolean;
+}
+
+/** Bytes that can be read again from any offset, so that a put can resume. */
+export interface PutSource {
+  readonly bytes: number;
+  /** Lower-case hex SHA-256 of all the bytes, known before the put; checked against what arrives. */
+  readonly sha256: string;
+  /** A stream of exactly `length` bytes from `offset`. */
+  open(offset: number, length: number): Readable;
+}
+
+export interface PutOptions {
+  /** User metadata, e.g. `{ 'backup-date': …, 'db-name': … }`. Dropped, and said so in capabilities, where unsupported. */
+  metadata?: Record<string, string>;
+  tags?: Record<string, string>;
+  /** Retention from the moment of writing, where the policy asks for it. */
+  lock?: { mode: 'compliance' | 'governance'; until: string };
+  /** A token from an earlier attempt's progress or PendingPut.token. */
+  resume?: string;
+  onProgress?: (progress: PutProgress) => void;
+  signal?: AbortSignal;
+}
+
+export interface PutProgress {
+  /** Bytes the server holds so far, including those of earlier attempts. */
+  bytesDone: number;
+  bytesTotal: number;
+  /** Opaque, small (≤ 1 KiB), free of secrets; goes into an activity heartbeat. */
+  resume: string;
+}
+
+/** Bytes that are there but not visible. Plain data: it may travel through a workflow. */
+export interface PendingPut {
+  key: string;
+  bytes: number;
+  sha256: string;
+  /** Opaque, ≤ 1 KiB: upload id and the like. */
+  token: string;
+}
+
+export interface ListedObject {
+  key: string;
+  bytes: number;
+  /** The store's clock, ISO-8601. */
+  modifiedAt: string;
+}
+
+export interface StoredObject extends ListedObject {
+  /** Of all the bytes, lower-case hex; null where the store does not keep it. */
+  sha256: string | null;
+  metadata: Record<string, string>;
+  storageClass: string | null;
+  /** `AES256`, `aws:kms` or null. */
+  sse: string | null;
+  versionId: string | null;
+  lockedUntil: string | null;
+  held: boolean;
+}
