@@ -1,0 +1,119 @@
+import type { BackupClass, Level } from '../policies/recovery-point.ts';
+import type { RuleVerdict } from '../policies/three-two-one.ts';
+
+/**
+ * What workflows take, give and answer: the interface for `backupctl`, schedules and the `temporal` CLI. Plain JSON,
+ * ids and references only; no secret, no bulk data.
+ */
+
+/** Workflow type `backup`, id `backup/SOURCE/…`, on queue `coordination`. */
+export interface BackupInput {
+  source: string;
+  /** Default full. Sources that cannot do the level say so and do a full one. */
+  level?: Level;
+  /** Default ['manual']. */
+  classes?: BackupClass[];
+}
+
+export interface CopyOutcome {
+  copy: string;
+  state: 'verified' | 'failed';
+  error: string | null;
+}
+
+export interface Phase {
+  name: 'plan' | 'slot' | 'seal' | 'validate' | 'upload' | 'publish' | 'record' | 'prune' | 'notify';
+  durationMs: number;
+}
+
+export interface BackupResult {
+  pointId: string;
+  source: string;
+  level: Level;
+  /** `partial`: the point stands, but a copy failed or the 3-2-1 rule is breached. */
+  outcome: 'succeeded' | 'partial';
+  sourceBytes: number;
+  storedBytes: number;
+  checksPassed: number;
+  copies: CopyOutcome[];
+  rule: RuleVerdict;
+  phases: Phase[];
+  warnings: string[];
+}
+
+/** Answer to query `status` of a backup workflow. */
+export interface BackupStatus {
+  source: string;
+  pointId: string | null;
+  phase: Phase['name'] | 'done' | 'failed' | 'compensating';
+  /** The line of mission row G1. */
+  progressLine: string;
+  phases: Phase[];
+  /** Place in the queue while it waits for a slot, 1 is next. */
+  queuePosition: number | null;
+}
+
+/** Workflow type `restore`, id `restore/SOURCE/…`. A person asks for it; nothing automatic does. */
+export interface RestoreInput {
+  source: string;
+  /** Default: the newest point. */
+  pointId?: string;
+  /** The copy to read from; default: the first that has it, nearest first. */
+  from?: string;
+  into: { directory: string } | { databaseUri: string; passwordRef?: string };
+  paths?: string[];
+  operator: string;
+  reason: string;
+}
+
+export interface RestoreResult {
+  pointId: string;
+  from: string;
+  entries: number;
+  bytes: number;
+  durationMs: number;
+  warnings: string[];
+}
+
+export const coordinatorWorkflowId = 'coordinator';
+
+/** Signal `requestSlot` to the coordinator. Repeating it changes nothing. */
+export interface SlotRequest {
+  workflowId: string;
+  runId: string;
+  source: string;
+  critical: boolean;
+  priority: number;
+}
+/** Signal `releaseSlot`. Also takes a queued request back. Repeating it changes nothing. */
+export interface SlotRelease {
+  workflowId: string;
+  runId: string;
+}
+/** Signal `slotGranted` from the coordinator to the job. */
+export interface SlotGrant {
+  runId: string;
+}
+/** Signal `queuePosition` from the coordinator to a waiting job, whenever it changes. */
+export interface QueuePosition {
+  position: number;
+}
+
+/** Argument of the coordinator's updates `pause`, `resume`, `drain` (each refuses an empty operator or reason). */
+export interface OperatorAction {
+  operator: string;
+  reason: string;
+}
+
+/** Answer to the coordinator's query `status`, and to its updates. */
+export interface CoordinatorStatus {
+  /** `paused`: nobody new gets a slot. `draining`: likewise, and says when the last job is done. */
+  mode: 'running' | 'paused' | 'draining' | 'drained';
+  modeSetBy: OperatorAction | null;
+  slots: number;
+  holders: { workflowId: string; runId: string; source: string; grantedAt: string }[];
+  queue: { workflowId: string; runId: string; source: string; critical: boolean; priority: number; since: string }[];
+  /** Leases taken back from jobs that were gone, since the beginning. */
+  leasesFreed: number;
+  granted: number;
+}
