@@ -6,6 +6,7 @@ export const failureTypes = {
   // what was asked for
   PolicyInvalid: { retryable: false, exitCode: 2 },
   UsageInvalid: { retryable: false, exitCode: 2 },
+  NotHumanTriggered: { retryable: false, exitCode: 2 },
   SecretMissing: { retryable: false, exitCode: 2 },
   SourceUnknown: { retryable: false, exitCode: 3 },
   CopyUnknown: { retryable: false, exitCode: 3 },

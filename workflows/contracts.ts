@@ -62,6 +62,8 @@ export interface RestoreInput {
   from?: string;
   into: { directory: string } | { databaseUri: string; passwordRef?: string };
   paths?: string[];
+  /** The machine whose recovery worker writes it; default `local`. */
+  host?: string;
   operator: string;
   reason: string;
 }

@@ -94,6 +94,8 @@ export interface Entry {
   rdev?: { major: number; minor: number };
   /** Extended attributes incl. POSIX ACLs (`system.posix_acl_*`), raw values. */
   xattrs?: Record<string, Uint8Array>;
+  /** Its size was not known when the entry was written: it is the sum of its blocks, and `size` is 0. */
+  streamed?: boolean;
   /** It changed while it was read, at every attempt. */
   unstable?: boolean;
 }

@@ -1,0 +1,167 @@
+import { randomBytes } from 'node:crypto';
+import { log } from '@temporalio/activity';
+import { parseBackupJson } from '../engine/artifact/index.ts';
+import type { Catalog, JobRecord } from '../engine/catalog/index.ts';
+import type { NotificationEvent } from '../engine/notify/index.ts';
+import { readBytes, type Store } from '../engine/stores/index.ts';
+import type { BackupPlan } from '../policies/backup-plan.ts';
+import { Failure } from '../policies/failure.ts';
+import { planBackup } from '../policies/plan.ts';
+import type { Policy } from '../policies/policy.ts';
+import { type PruneStep, planPrune } from '../policies/prune.ts';
+import { type BackupClass, type BackupJson, backupJsonName, type Level, pointPrefix } from '../policies/recovery-point.ts';
+import { judge321, type RuleVerdict } from '../policies/three-two-one.ts';
+import type { BackupResult, CopyOutcome } from '../workflows/contracts.ts';
+import { runActivity } from './failure.ts';
+
+/** What a coordination worker is given: the catalog, stores to read, and the ways to reach people. */
+export interface CoordinationDependencies {
+  policy: Policy;
+  catalog: Catalog;
+  store(copy: string): Promise<Store>;
+  /** Tells people; resolves to one line per receiver that could not be reached. */
+  announce(event: NotificationEvent): Promise<string[]>;
+}
+
+/** How a job ended. */
+export interface JobEnd extends Omit<JobRecord, 'finishedAt'> {
+  level: Level;
+  /** Null when it failed. */
+  result: BackupResult | null;
+}
+
+export type CoordinationActivities = ReturnType<typeof createCoordinationActivities>;
+
+export function createCoordinationActivities(deps: CoordinationDependencies) {
+  const { policy, catalog } = deps;
+  return {
+    /** Decides what the job will do. Nothing has been touched yet. */
+    planBackup: (request: { source: string; level: Level; classes: BackupClass[] }): Promise<BackupPlan> =>
+      runActivity('plan', async () => {
+        const history = await catalog.points({ source: request.source, limit: 30 });
+        return planBackup(policy, {
+          ...request,
+          now: new Date().toISOString(),
+          random: randomBytes(4).toString('hex'),
+          sizeHistory: history.map((p) => p.storedBytes),
+        });
+      }),
+
+    /**
+     * Enters the point as the stores hold it: backup.json is read back from every copy and its signature verified.
+     * Judges the 3-2-1 rule; a breach is an incident.
+     */
+    recordPoint: (input: { plan: BackupPlan; copies: CopyOutcome[] }): Promise<{ rule: RuleVerdict }> =>
+      runActivity('record', async () => {
+        const { plan } = input;
+        const key = pointPrefix(plan.source, plan.pointId) + backupJsonName;
+        let backup: BackupJson | null = null;
+        for (const copy of input.copies.filter((c) => c.state === 'verified')) {
+          const store = await deps.store(copy.copy);
+          backup = parseBackupJson(await readBytes(store, key), policy.keys.trusted);
+          const { modifiedAt } = await store.head(key);
+          await catalog.recordPoint(backup);
+          await catalog.recordCopy({
+            pointId: plan.pointId,
+            copy: copy.copy,
+            state: 'verified',
+            bytes: backup.objects.reduce((sum, o) => sum + o.bytes, 0),
+            publishedAt: modifiedAt,
+            verifiedAt: modifiedAt,
+            error: null,
+          });
+        }
+        if (!backup) throw new Failure('PointUnknown', `${plan.pointId} lies in no store.`, { next: 'Run the backup again.' });
+        for (const copy of input.copies.filter((c) => c.state === 'failed')) {
+          await catalog.recordCopy({
+            pointId: plan.pointId,
+            copy: copy.copy,
+            state: 'failed',
+            bytes: 0,
+            publishedAt: null,
+            verifiedAt: null,
+            error: copy.error,
+          });
+        }
+        const rule = judgePoint(policy, input.copies);
+        await settle(catalog, rule.satisfied, {
+          key: `rule-breached/${plan.source}`,
+          severity: 'critical',
+          source: plan.source,
+          pointId: plan.pointId,
+          summary: `${plan.pointId} does not keep the 3-2-1 rule: ${rule.breaches.join('; ')}`,
+          next: 'Mend the copy that failed (backupctl doctor), then run the backup again.',
+        });
+        return { rule };
+      }),
+
+    planPrune: (input: { source: string }): Promise<PruneStep[]> =>
+      runActivity('plan prune', async () => {
+        const points = await catalog.points({ source: input.source });
+        return planPrune(
+          policy.copies,
+          points.map((p) => ({ pointId: p.backup.id, copies: p.copies })),
+          new Date().toISOString(),
+        );
+      }),
+
+    recordPruned: (input: { pointId: string; copy: string }): Promise<void> =>
+      runActivity('record prune', () => catalog.forgetCopy(input.pointId, input.copy)),
+
+    /** Keeps how the job ended, opens or closes its incident, and tells people. */
+    concludeJob: (end: JobEnd): Promise<void> =>
+      runActivity('conclude', async () => {
+        const { result, level, ...job } = end;
+        const finishedAt = new Date().toISOString();
+        await catalog.recordJob({ ...job, finishedAt });
+        await settle(catalog, end.outcome === 'succeeded' || end.outcome === 'partial', {
+          key: `backup-failed/${end.source}`,
+          severity: 'critical',
+          source: end.source,
+          pointId: end.pointId,
+          summary: `Backup of ${end.source} ${end.outcome}: ${end.error ?? 'no reason given'}`,
+          next: `Mend the cause, then run "backupctl backup run ${end.source} --wait".`,
+        });
+        const unreached = await deps.announce({ ...job, level, finishedAt, result });
+        for (const line of unreached) log.error('notification failed', { line });
+        await settle(catalog, unreached.length === 0, {
+          key: 'notification-failed',
+          severity: 'warning',
+          source: end.source,
+          pointId: end.pointId,
+          summary: unreached.join('; '),
+          next: 'Mend the receiver named here; "backupctl doctor" checks the settings.',
+        });
+      }),
+  };
+}
+
+/** The 3-2-1 verdict on a point whose copies ended so. */
+function judgePoint(policy: Policy, copies: CopyOutcome[]): RuleVerdict {
+  return judge321({
+    siteRegion: policy.site.region,
+    production: { medium: 'disk' },
+    copies: policy.copies.map((c) => ({
+      name: c.name,
+      region: c.region,
+      medium: c.medium,
+      // Every object is sealed with AES-256-GCM before it leaves the host; there is no way to store it otherwise.
+      encrypted: true,
+      verified: copies.some((o) => o.copy === c.name && o.state === 'verified'),
+    })),
+  });
+}
+
+/** Opens or refreshes the incident when things are bad, resolves it when they are good. */
+async function settle(
+  catalog: Catalog,
+  good: boolean,
+  incident: Parameters<Catalog['openIncident']>[0],
+): Promise<void> {
+  if (!good) {
+    await catalog.openIncident(incident);
+    return;
+  }
+  const open = await catalog.incidents({ open: true });
+  for (const i of open.filter((i) => i.key === incident.key)) await catalog.resolveIncident(i.id);
+}

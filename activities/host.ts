@@ -1,0 +1,160 @@
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Context, log } from '@temporalio/activity';
+import { type SigningKey, sealPoint, signBackupJson } from '../engine/artifact/index.ts';
+import { withHooks } from '../engine/sources/hooks.ts';
+import type { Source } from '../engine/sources/source.ts';
+import type { BackupPlan } from '../policies/backup-plan.ts';
+import { sourcePolicy } from '../policies/plan.ts';
+import type { Policy } from '../policies/policy.ts';
+import {
+  backupJsonName,
+  pointPrefix,
+  type SealedPoint,
+  sealedPoint,
+  storedBytes,
+  type Validation,
+} from '../policies/recovery-point.ts';
+import { runActivity } from './failure.ts';
+
+/** What a backup host's worker is given. It has public recipients and the signing key: it can seal, not open. */
+export interface HostDependencies {
+  policy: Policy;
+  source(name: string): Promise<Source>;
+  signingKey(): Promise<SigningKey>;
+  /** Name and version that wrote the point, e.g. `backup-coordinator 0.1.0`. */
+  software: string;
+  isRunning(workflowId: string, runId: string): Promise<boolean>;
+}
+
+/** What sealing brought, in a few numbers. */
+export interface SealOutcome {
+  sourceBytes: number;
+  storedBytes: number;
+  entries: number;
+  warnings: string[];
+}
+
+export type HostActivities = ReturnType<typeof createHostActivities>;
+
+const sealedName = 'sealed.json';
+const ownerName = 'owner.json';
+
+export function createHostActivities(deps: HostDependencies) {
+  const { policy } = deps;
+  const pointDir = (plan: Pick<BackupPlan, 'source' | 'pointId'>) =>
+    path.join(policy.staging.path, pointPrefix(plan.source, plan.pointId));
+
+  return {
+    /**
+     * Reads the source once and seals it onto the staging disk. A second attempt that finds the point sealed returns
+     * it; one that finds it half done begins afresh, for a dump or a walk cannot be taken up in its middle.
+     */
+    sealPoint: (plan: BackupPlan): Promise<SealOutcome> =>
+      runActivity('seal', async ({ signal, report }) => {
+        const dir = pointDir(plan);
+        const done = await readSealed(dir);
+        if (done) return outcome(done, []);
+        await removeAbandoned(policy.staging.path, deps.isRunning);
+        await rm(dir, { recursive: true, force: true });
+        await mkdir(dir, { recursive: true, mode: 0o700 });
+        const { workflowExecution } = Context.current().info;
+        await writeFile(path.join(dir, ownerName), JSON.stringify(workflowExecution), { mode: 0o600 });
+        const scratchDir = path.join(dir, '.scratch');
+        await mkdir(scratchDir, { mode: 0o700 });
+
+        const source = await deps.source(plan.source);
+        const probe = await source.probe();
+        report({ bytesTotal: probe.estimatedBytes });
+        const warnings: string[] = [];
+        const sealed = await withHooks(sourcePolicy(policy, plan.source), signal, () =>
+          sealPoint({
+            dir,
+            point: {
+              id: plan.pointId,
+              source: { name: plan.source, kind: plan.kind, host: plan.host },
+              level: plan.level,
+              parent: plan.parent,
+              classes: plan.classes,
+            },
+            recipients: policy.keys.recipients,
+            software: deps.software,
+            signal,
+            seal: async (writer) => {
+              const result = await source.seal(writer, { scratchDir, signal, onProgress: report });
+              warnings.push(...result.warnings);
+              return result;
+            },
+          }),
+        );
+        await rm(scratchDir, { recursive: true, force: true });
+        return outcome(sealed, warnings);
+      }),
+
+    /** Adds the validation to what was sealed, signs it, and lays backup.json beside it, ready to be published. */
+    signPoint: (input: { plan: BackupPlan; validation: Validation }): Promise<void> =>
+      runActivity('sign', async () => {
+        const dir = pointDir(input.plan);
+        const sealed = sealedPoint.parse(JSON.parse(await readFile(path.join(dir, sealedName), 'utf8')));
+        const text = signBackupJson({ ...sealed, validation: input.validation }, await deps.signingKey());
+        await writeFile(path.join(dir, backupJsonName), text, { mode: 0o600 });
+      }),
+
+    /** Removes what the job staged. Idempotent. */
+    discardStaging: (input: Pick<BackupPlan, 'source' | 'pointId'>): Promise<void> =>
+      runActivity('discard', () => rm(pointDir(input), { recursive: true, force: true })),
+  };
+}
+
+function outcome(sealed: SealedPoint, warnings: string[]): SealOutcome {
+  return {
+    sourceBytes: sealed.content.sourceBytes,
+    storedBytes: storedBytes(sealed),
+    entries: sealed.content.entries,
+    warnings,
+  };
+}
+
+async function readSealed(dir: string): Promise<SealedPoint | null> {
+  let text: string;
+  try {
+    text = await readFile(path.join(dir, sealedName), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  return sealedPoint.parse(JSON.parse(text));
+}
+
+/** Removes staged points whose job is no longer running, e.g. because it was terminated. */
+async function removeAbandoned(staging: string, isRunning: HostDependencies['isRunning']): Promise<void> {
+  await mkdir(staging, { recursive: true, mode: 0o700 });
+  for (const source of await readdir(staging, { withFileTypes: true })) {
+    if (!source.isDirectory() || source.name.startsWith('.')) continue;
+    for (const point of await readdir(path.join(staging, source.name))) {
+      const dir = path.join(staging, source.name, point);
+      const owner = await readOwner(dir);
+      // A folder without an owner may be one that a job is making at this moment.
+      const abandoned = owner ? !(await isRunning(owner.workflowId, owner.runId)) : await isOld(dir);
+      if (!abandoned) continue;
+      log.warn('removing what a job that is gone had staged', { dir });
+      await rm(dir, { recursive: true, force: true });
+    }
+  }
+}
+
+const ownerlessGraceMs = 10 * 60_000;
+
+async function isOld(dir: string): Promise<boolean> {
+  const { mtimeMs } = await stat(dir);
+  return Date.now() - mtimeMs > ownerlessGraceMs;
+}
+
+async function readOwner(dir: string): Promise<{ workflowId: string; runId: string } | null> {
+  try {
+    return JSON.parse(await readFile(path.join(dir, ownerName), 'utf8'));
+  } catch (error) {
+    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}

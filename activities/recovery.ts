@@ -1,0 +1,90 @@
+import { openPoint } from '../engine/artifact/index.ts';
+import type { Catalog } from '../engine/catalog/index.ts';
+import type { Source } from '../engine/sources/source.ts';
+import type { Store } from '../engine/stores/index.ts';
+import { Failure } from '../policies/failure.ts';
+import type { Policy } from '../policies/policy.ts';
+import type { RestoreInput, RestoreResult } from '../workflows/contracts.ts';
+import { runActivity } from './failure.ts';
+
+/** What a recovery worker is given: an identity, and stores to read. */
+export interface RecoveryDependencies {
+  policy: Policy;
+  catalog: Catalog;
+  store(copy: string): Promise<Store>;
+  source(name: string): Promise<Source>;
+  identity(): Promise<string>;
+  resolveSecret(ref: string): Promise<string>;
+}
+
+/** Which point will be restored, and from where. */
+export interface Located {
+  pointId: string;
+  from: string;
+}
+
+export type RecoveryActivities = ReturnType<typeof createRecoveryActivities>;
+
+export function createRecoveryActivities(deps: RecoveryDependencies) {
+  const { policy, catalog } = deps;
+  return {
+    /** The point asked for, or the newest; and a copy that has it, in the order of the policy. */
+    locatePoint: (input: RestoreInput): Promise<Located> =>
+      runActivity('locate', async () => {
+        const point = input.pointId
+          ? await catalog.point(input.pointId)
+          : ((await catalog.points({ source: input.source, limit: 1 }))[0] ?? null);
+        if (!point || point.backup.source.name !== input.source) {
+          throw new Failure('PointUnknown', `There is no recovery point ${input.pointId ?? ''} of ${input.source}.`, {
+            next: `"backupctl backup list ${input.source}" shows them; "backupctl catalog rebuild" reads the stores again.`,
+          });
+        }
+        const held = policy.copies.filter((c) => point.copies.some((p) => p.copy === c.name && p.state === 'verified'));
+        const from = input.from ? held.find((c) => c.name === input.from) : held[0];
+        if (!from) {
+          const names = held.map((c) => c.name).join(', ') || 'nowhere';
+          throw new Failure('CopyUnknown', `${point.backup.id} is not held by ${input.from ?? 'any copy'} (but: ${names}).`, {
+            next: 'Choose one of the copies named here with --from.',
+          });
+        }
+        return { pointId: point.backup.id, from: from.name };
+      }),
+
+    /** Restores into a directory or an empty database; what it wrote goes again when it fails. */
+    restorePoint: (input: RestoreInput & Located): Promise<Omit<RestoreResult, 'durationMs'>> =>
+      runActivity('restore', async ({ signal, report }) => {
+        const point = await openPoint({
+          store: await deps.store(input.from),
+          source: input.source,
+          id: input.pointId,
+          identity: await deps.identity(),
+          trusted: policy.keys.trusted,
+        });
+        report({ bytesTotal: point.backup.content.sourceBytes });
+        const source = await deps.source(input.source);
+        const restored = await source.restore(point, {
+          into: await targetOf(input, deps.resolveSecret),
+          ...(input.paths ? { paths: input.paths } : {}),
+          signal,
+          onProgress: report,
+        });
+        return { pointId: input.pointId, from: input.from, ...restored };
+      }),
+  };
+}
+
+/** The target as the source takes it. The password joins only here, in the process that needs it. */
+async function targetOf(
+  input: RestoreInput,
+  resolveSecret: RecoveryDependencies['resolveSecret'],
+): Promise<string> {
+  if ('directory' in input.into) return input.into.directory;
+  const uri = new URL(input.into.databaseUri);
+  if (uri.password !== '') {
+    throw new Failure('UsageInvalid', `The URI of the database to restore into carries a password.`, {
+      next: 'Leave it out, and name it by passwordRef (env:NAME or file:PATH), read where the restore runs.',
+    });
+  }
+  if (input.into.passwordRef) uri.password = encodeURIComponent(await resolveSecret(input.into.passwordRef));
+  return uri.href;
+}

@@ -1,0 +1,131 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { parseBackupJson } from '../engine/artifact/index.ts';
+import { bytesSource, fileSource, readBytes, type Store, verifyObject } from '../engine/stores/index.ts';
+import type { BackupPlan } from '../policies/backup-plan.ts';
+import { Failure } from '../policies/failure.ts';
+import type { Policy } from '../policies/policy.ts';
+import { type BackupJson, backupJsonName, pointPrefix, type SealedObject } from '../policies/recovery-point.ts';
+import { type ActivityTools, runActivity } from './failure.ts';
+
+/** What a transfer worker is given: store credentials, no key of any kind. */
+export interface TransferDependencies {
+  policy: Policy;
+  store(copy: string): Promise<Store>;
+}
+
+export interface CopyTarget {
+  plan: BackupPlan;
+  copy: string;
+}
+
+export type TransferActivities = ReturnType<typeof createTransferActivities>;
+
+export function createTransferActivities(deps: TransferDependencies) {
+  const { policy } = deps;
+  const trusted = policy.keys.trusted;
+  const staged = ({ plan }: CopyTarget, name: string) =>
+    path.join(policy.staging.path, pointPrefix(plan.source, plan.pointId), name);
+  const keyOf = ({ plan }: CopyTarget, name: string) => pointPrefix(plan.source, plan.pointId) + name;
+  const metadata = (backup: BackupJson) => ({
+    'backup-date': backup.capturedAt,
+    'db-name': String(backup.facts.database ?? backup.source.name),
+  });
+
+  async function stagedBackup(target: CopyTarget): Promise<BackupJson> {
+    return parseBackupJson(await readFile(staged(target, backupJsonName)), trusted);
+  }
+
+  return {
+    /** Puts every sealed object but backup.json, going on where an attempt that died had got to. */
+    uploadCopy: (target: CopyTarget): Promise<void> =>
+      runActivity('upload', async ({ signal, report, previous }) => {
+        const store = await deps.store(target.copy);
+        const backup = await stagedBackup(target);
+        const bytesTotal = backup.objects.reduce((sum, o) => sum + o.bytes, 0);
+        const resume = { ...previous?.resume };
+        let before = 0;
+        for (const object of backup.objects) {
+          await store.put(keyOf(target, object.name), fileSource(staged(target, object.name), object), {
+            metadata: metadata(backup),
+            signal,
+            ...(resume[object.name] === undefined ? {} : { resume: resume[object.name] }),
+            onProgress: (p) => {
+              const isNew = resume[object.name] !== p.resume;
+              resume[object.name] = p.resume;
+              report({ bytesDone: before + p.bytesDone, bytesTotal, ...(isNew ? { resume: { ...resume } } : {}) });
+            },
+          });
+          before += object.bytes;
+        }
+      }),
+
+    /** Reads every object back from the store, whole, and compares it with what was sealed. */
+    verifyCopy: (target: CopyTarget): Promise<void> =>
+      runActivity('verify', async (tools) => {
+        const store = await deps.store(target.copy);
+        const { objects } = await stagedBackup(target);
+        await verifyObjects(store, objects, (name) => keyOf(target, name), tools);
+      }),
+
+    /** Puts backup.json, which makes the point exist there. Returns when that was, by the store's clock. */
+    publishCopy: (target: CopyTarget): Promise<{ publishedAt: string }> =>
+      runActivity('publish', async ({ signal }) => {
+        const store = await deps.store(target.copy);
+        const backup = await stagedBackup(target);
+        const source = bytesSource(await readFile(staged(target, backupJsonName)));
+        const stored = await store.put(keyOf(target, backupJsonName), source, { metadata: metadata(backup), signal });
+        return { publishedAt: stored.modifiedAt };
+      }),
+
+    /** Removes whatever of the point lies in one store, backup.json first, finished or not. Idempotent. */
+    withdrawCopy: (target: CopyTarget): Promise<void> =>
+      runActivity('withdraw', async () => {
+        const store = await deps.store(target.copy);
+        await removePoint(store, pointPrefix(target.plan.source, target.plan.pointId));
+      }),
+
+    /** Removes one copy, once each of the others has shown that it holds the whole point. Idempotent. */
+    pruneCopy: (input: { source: string; pointId: string; copy: string; others: string[] }): Promise<void> =>
+      runActivity('prune', async () => {
+        const prefix = pointPrefix(input.source, input.pointId);
+        for (const other of input.others) await assertHolds(await deps.store(other), prefix, trusted);
+        await removePoint(await deps.store(input.copy), prefix);
+      }),
+  };
+}
+
+async function verifyObjects(
+  store: Store,
+  objects: SealedObject[],
+  keyOf: (name: string) => string,
+  { signal, report }: ActivityTools,
+): Promise<void> {
+  const bytesTotal = objects.reduce((sum, o) => sum + o.bytes, 0);
+  let before = 0;
+  for (const object of objects) {
+    await verifyObject(store, keyOf(object.name), object, {
+      signal,
+      onProgress: (bytesDone) => report({ bytesDone: before + bytesDone, bytesTotal }),
+    });
+    before += object.bytes;
+  }
+}
+
+async function assertHolds(store: Store, prefix: string, trusted: string[]): Promise<void> {
+  const backup = parseBackupJson(await readBytes(store, prefix + backupJsonName), trusted);
+  for (const object of backup.objects) {
+    const found = await store.head(prefix + object.name);
+    if (found.bytes === object.bytes && (found.sha256 === null || found.sha256 === object.sha256)) continue;
+    throw new Failure('ChecksumMismatch', `${store.name} holds another ${prefix}${object.name} than was sealed.`, {
+      next: `Run "backupctl backup verify ${backup.id} --copy ${store.name}"; no copy was removed.`,
+    });
+  }
+}
+
+/** Unpublishes first: at no moment is there a point whose objects are partly gone. */
+async function removePoint(store: Store, prefix: string): Promise<void> {
+  await store.delete(prefix + backupJsonName);
+  for await (const object of store.list(prefix)) await store.delete(object.key);
+  for await (const pending of store.listPending(prefix)) await store.abortPut(pending);
+}

@@ -1,0 +1,92 @@
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
+import { assertSealedFor, openPoint, type PointReader, verifyPoint } from '../engine/artifact/index.ts';
+import { reapInstances } from '../engine/sites/index.ts';
+import type { Source } from '../engine/sources/source.ts';
+import type { Store } from '../engine/stores/index.ts';
+import type { BackupPlan } from '../policies/backup-plan.ts';
+import { isFailure } from '../policies/failure.ts';
+import type { Policy } from '../policies/policy.ts';
+import { type Check, type CheckName, storedBytes } from '../policies/recovery-point.ts';
+import { judgeSize } from '../policies/size.ts';
+import { runActivity } from './failure.ts';
+
+/** What a validation worker is given: an identity that opens points, and no right to change any store. */
+export interface ValidationDependencies {
+  policy: Policy;
+  source(name: string): Promise<Source>;
+  identity(): Promise<string>;
+  /** The staging disk, read as a store. */
+  staging: Store;
+}
+
+export type ValidationActivities = ReturnType<typeof createValidationActivities>;
+
+export function createValidationActivities(deps: ValidationDependencies) {
+  const { policy } = deps;
+  const open = async (plan: BackupPlan): Promise<PointReader> =>
+    openPoint({
+      store: deps.staging,
+      source: plan.source,
+      id: plan.pointId,
+      identity: await deps.identity(),
+      sealed: true,
+    });
+
+  return {
+    /** The checks that need no restore: integrity, size against history, encryption. */
+    checkSealed: (plan: BackupPlan): Promise<Check[]> =>
+      runActivity('check', async ({ signal, report }) => {
+        const opened: { point?: PointReader } = {};
+        const integrity = await timed('integrity', async () => {
+          opened.point = await open(plan);
+          const report_ = await verifyPoint(opened.point, { signal, onProgress: report });
+          return {
+            passed: report_.problems.length === 0,
+            details: `${report_.objects} objects, ${report_.entries} entries and ${report_.blocks} blocks read and matched`,
+            error: report_.problems.slice(0, 5).join('; '),
+          };
+        });
+        const { point } = opened;
+        if (!point) return [integrity];
+        const size = await timed('size', async () => judgeSize(storedBytes(point.backup), plan.sizeHistory));
+        const encryption = await timed('encryption', () => assertSealedFor(point, policy.keys.recipients));
+        return [integrity, size, encryption];
+      }),
+
+    /** A real restore into an isolated place that is destroyed afterwards, and a comparison of all that came back. */
+    testRestore: (plan: BackupPlan): Promise<Check[]> =>
+      runActivity('test restore', async ({ signal, report }) => {
+        const workDir = path.join(policy.staging.path, '.validation', plan.pointId);
+        const clean = async () => {
+          await reapInstances(workDir);
+          await rm(workDir, { recursive: true, force: true });
+        };
+        // What an attempt that was killed has left.
+        await clean();
+        try {
+          const source = await deps.source(plan.source);
+          return await source.testRestore(await open(plan), { workDir, signal, onProgress: report });
+        } finally {
+          await clean();
+        }
+      }),
+  };
+}
+
+type Judgement = Pick<Check, 'passed' | 'details'> & { error?: string };
+
+/** A check that fails because the data is bad says so; one that cannot be carried out throws, and is tried again. */
+async function timed(check: CheckName, body: () => Promise<Judgement>): Promise<Check> {
+  const from = performance.now();
+  const durationMs = () => Math.round(performance.now() - from);
+  try {
+    const { passed, details, error } = await body();
+    return { check, passed, details, ...(passed ? {} : { error: error ?? details }), durationMs: durationMs() };
+  } catch (error) {
+    if (isFailure(error, 'Corrupt', 'KeyWrong', 'KeyMissing', 'FormatUnsupported', 'ObjectMissing')) {
+      return { check, passed: false, details: 'could not be read', error: error.message, durationMs: durationMs() };
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,68 @@
+import { sign, verify } from 'node:crypto';
+import canonicalizeModule from 'canonicalize';
+import { Failure } from '../../policies/failure.ts';
+import { type BackupJson, backupFormat, backupJson, type SealedPoint, type Validation } from '../../policies/recovery-point.ts';
+import { publicKeyFrom, publicKeyOf, type SigningKey } from './keys.ts';
+
+/** The bytes that are signed: RFC 8785 canonical JSON of the document without its signature. */
+export function canonicalBytes(document: object): Buffer {
+  const text = canonicalizeModule(document);
+  if (text === undefined) throw new TypeError('a document without content cannot be signed');
+  return Buffer.from(text);
+}
+
+/** Signs the description of a sealed and validated point. Returns the text of backup.json. */
+export function signBackupJson(point: SealedPoint & { validation: Validation }, key: SigningKey): string {
+  const value = sign(null, canonicalBytes(point), key).toString('base64');
+  const document: BackupJson = backupJson.parse({
+    ...point,
+    signature: { algorithm: 'ed25519', publicKey: publicKeyOf(key), value },
+  });
+  return `${JSON.stringify(document, null, 2)}\n`;
+}
+
+/**
+ * Reads backup.json and verifies its signature. Throws Corrupt when it is no such document, FormatUnsupported when a
+ * newer version wrote it, SignatureInvalid when it was changed or signed by a key that is not trusted.
+ *
+ * @param trusted raw Ed25519 public keys, base64
+ */
+export function parseBackupJson(bytes: Uint8Array | string, trusted: string[]): BackupJson {
+  const text = typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw corrupt('it is not JSON', error);
+  }
+  const format = typeof value === 'object' && value !== null && 'format' in value ? value.format : undefined;
+  if (typeof format === 'string' && format !== backupFormat && format.startsWith('backup-coordinator/')) {
+    throw new Failure('FormatUnsupported', `This recovery point has the format ${format}; this version reads ${backupFormat}.`, {
+      next: 'Use a newer version of this software to read it.',
+    });
+  }
+  const parsed = backupJson.safeParse(value);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw corrupt(`${issue?.path.join('.') || 'the document'}: ${issue?.message ?? 'malformed'}`, parsed.error);
+  }
+  const { signature, ...signed } = parsed.data;
+  if (!trusted.includes(signature.publicKey)) {
+    throw new Failure('SignatureInvalid', `backup.json of ${signed.id} is signed by ${signature.publicKey}, which is not trusted.`, {
+      next: 'If that key is yours, add it to keys.trusted in the policy file; otherwise someone else wrote this point.',
+    });
+  }
+  if (!verify(null, canonicalBytes(signed), publicKeyFrom(signature.publicKey), Buffer.from(signature.value, 'base64'))) {
+    throw new Failure('SignatureInvalid', `backup.json of ${signed.id} was changed after it was signed.`, {
+      next: 'Use another copy of this recovery point.',
+    });
+  }
+  return parsed.data;
+}
+
+function corrupt(what: string, cause: unknown): Failure {
+  return new Failure('Corrupt', `backup.json is damaged: ${what}.`, {
+    next: 'Use another copy of this recovery point; "backupctl backup verify" shows which are good.',
+    cause,
+  });
+}

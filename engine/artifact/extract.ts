@@ -1,0 +1,133 @@
+import { Failure } from '../../policies/failure.ts';
+import type { UnpackBlock } from './frame-jobs.ts';
+import { acquireFramePool, FrameWriteError } from './frame-pool.ts';
+import { frameProblem, type PointReader } from './reader.ts';
+import type { Block } from './types.ts';
+
+/** One block and the place where its bytes belong. */
+export interface ExtractTarget {
+  block: Block;
+  /** Absolute, raw bytes; the file is created (0600) when it is not there. */
+  path: Uint8Array;
+  fileOffset: number;
+  sparse: boolean;
+}
+
+export interface ExtractOptions {
+  signal: AbortSignal;
+  onProgress?: (bytes: number) => void;
+}
+
+/** Blocks planned together, so that ranges can be merged whatever their order in the manifest. */
+const windowBlocks = 8_192;
+/** One ranged GET brings at most this much; gaps up to the second number are read over rather than asked around. */
+const rangeBytesMax = 8 * 1024 * 1024;
+const gapBytesMax = 256 * 1024;
+
+interface Frame {
+  offset: number;
+  bytes: number;
+  blocks: UnpackBlock[];
+}
+
+/**
+ * Writes blocks into files: windows of targets are sorted by where their frames lie, neighbouring frames come by one
+ * ranged read, threads decompress, verify and write. Memory stays at one window and a few ranges.
+ * Throws Corrupt (naming the frame) and TargetUnusable.
+ */
+export async function extract(
+  reader: PointReader,
+  targets: AsyncIterable<ExtractTarget>,
+  { signal, onProgress }: ExtractOptions,
+): Promise<void> {
+  const artifact = await reader.artifact();
+  const pool = acquireFramePool();
+  const underWay = new Set<Promise<void>>();
+  let failed: { error: unknown } | null = null;
+  try {
+    for await (const window of windows(targets)) {
+      for (const range of rangesOf(window)) {
+        signal.throwIfAborted();
+        const first = range[0];
+        const last = range.at(-1);
+        if (!first || !last) continue;
+        const bytes = await artifact.read(first.offset, last.offset + last.bytes - first.offset);
+        for (const frame of range) {
+          const start = frame.offset - first.offset;
+          const job = write(frame, bytes.subarray(start, start + frame.bytes))
+            .catch((error: unknown) => {
+              failed ??= { error };
+            })
+            .finally(() => underWay.delete(job));
+          underWay.add(job);
+          while (underWay.size >= pool.threads * 3) await Promise.race(underWay);
+          rethrow(failed);
+        }
+      }
+    }
+    await Promise.all(underWay);
+    rethrow(failed);
+  } finally {
+    await Promise.all(underWay);
+    await pool.release();
+  }
+
+  async function write(frame: Frame, compressed: Uint8Array): Promise<void> {
+    try {
+      const { problems } = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: false });
+      if (problems[0]) throw frameProblem(reader, frame.offset, problems[0].what);
+      onProgress?.(frame.blocks.reduce((sum, b) => sum + b.bytes, 0));
+    } catch (error) {
+      if (!(error instanceof FrameWriteError)) throw error;
+      throw new Failure('TargetUnusable', `The restored files cannot be written: ${error.message}.`, {
+        next: error.errno === 'ENOSPC' ? 'Free space there, or restore elsewhere.' : 'Mend what is named, then restore again.',
+        cause: error,
+      });
+    }
+  }
+}
+
+function rethrow(failed: { error: unknown } | null): void {
+  if (failed) throw failed.error;
+}
+
+async function* windows(targets: AsyncIterable<ExtractTarget>): AsyncGenerator<ExtractTarget[]> {
+  let window: ExtractTarget[] = [];
+  for await (const target of targets) {
+    window.push(target);
+    if (window.length < windowBlocks) continue;
+    yield window;
+    window = [];
+  }
+  if (window.length > 0) yield window;
+}
+
+/** Frames in the order of the artifact, grouped into what one read brings. */
+function rangesOf(window: ExtractTarget[]): Frame[][] {
+  const frames = new Map<number, Frame>();
+  for (const { block, path, fileOffset, sparse } of window) {
+    const frame = frames.get(block.frameOffset) ?? { offset: block.frameOffset, bytes: block.frameBytes, blocks: [] };
+    frame.blocks.push({
+      offset: block.offset,
+      bytes: block.bytes,
+      sha256: block.sha256,
+      target: { path, fileOffset, sparse },
+    });
+    frames.set(block.frameOffset, frame);
+  }
+  const ranges: Frame[][] = [];
+  let range: Frame[] = [];
+  for (const frame of [...frames.values()].sort((a, b) => a.offset - b.offset)) {
+    const first = range[0];
+    const last = range.at(-1);
+    const near = last && frame.offset - (last.offset + last.bytes) <= gapBytesMax;
+    const fits = first && frame.offset + frame.bytes - first.offset <= rangeBytesMax;
+    if (range.length > 0 && !(near && fits)) {
+      ranges.push(range);
+      range = [];
+    }
+    range.push(frame);
+  }
+  if (range.length > 0) ranges.push(range);
+  return ranges;
+}

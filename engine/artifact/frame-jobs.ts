@@ -1,0 +1,58 @@
+import type { Piece, PieceResult } from './types.ts';
+
+/** What goes to a frame thread and comes back. */
+
+export interface PackJob {
+  seq: number;
+  kind: 'pack';
+  pieces: Piece[];
+  /** zstd level. */
+  level: number;
+}
+
+export interface UnpackBlock {
+  /** Within the decompressed frame. */
+  offset: number;
+  bytes: number;
+  sha256: string;
+  /** Where to write it; absent: only verify. */
+  target?: { path: Uint8Array; fileOffset: number; sparse: boolean };
+}
+
+export interface UnpackJob {
+  seq: number;
+  kind: 'unpack';
+  compressed: Uint8Array;
+  blocks: UnpackBlock[];
+  wantContent: boolean;
+}
+
+export type ThreadJob = PackJob | UnpackJob;
+
+export interface BlockProblem {
+  /** Index into the job's blocks; -1: the frame itself. */
+  block: number;
+  what: string;
+}
+
+export interface Packed {
+  seq: number;
+  kind: 'packed';
+  contentBytes: number;
+  compressed: Uint8Array<ArrayBuffer>;
+  pieces: PieceResult[];
+}
+export interface Unpacked {
+  seq: number;
+  kind: 'unpacked';
+  problems: BlockProblem[];
+  content: Uint8Array<ArrayBuffer> | null;
+}
+export interface ThreadFailure {
+  seq: number;
+  kind: 'failed';
+  /** The operating system's code. */
+  errno: string;
+  message: string;
+}
+export type ThreadReply = Packed | Unpacked | ThreadFailure;

@@ -1,0 +1,199 @@
+import { createHash } from 'node:crypto';
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import type { BlockProblem, PackJob, ThreadJob, ThreadReply, UnpackBlock, UnpackJob } from './frame-jobs.ts';
+import type { FileIdentity, Piece, PieceResult } from './types.ts';
+
+/**
+ * The work of one thread: read, hash and compress a frame's pieces; or decompress a frame, verify its blocks and write
+ * them out. Everything is synchronous, for nothing else happens here, and it is the fastest there is.
+ */
+
+/** Uncompressed bytes of a frame at the most. */
+const frameBytesMax = 4 * 1024 * 1024;
+const input = Buffer.allocUnsafeSlow(frameBytesMax);
+
+function pack(job: PackJob): ThreadReply {
+  const pieces: PieceResult[] = [];
+  const only = job.pieces.length === 1 ? job.pieces[0] : undefined;
+  let content: Uint8Array;
+  if (only?.kind === 'bytes') {
+    content = only.bytes;
+    pieces.push({ offset: 0, bytes: content.length, sha256: only.hash ? sha256(content) : null, state: 'ok' });
+  } else {
+    let at = 0;
+    for (const piece of job.pieces) {
+      const bytes = piece.kind === 'bytes' ? piece.bytes.length : piece.bytes;
+      pieces.push(fill(piece, input.subarray(at, at + bytes), at));
+      at += bytes;
+    }
+    content = input.subarray(0, at);
+  }
+  const compressed = zstdCompressSync(content, {
+    // One output buffer instead of many: the bound of what zstd may need.
+    chunkSize: content.length + (content.length >> 8) + 1024,
+    params: { [zlib.ZSTD_c_compressionLevel]: job.level, [zlib.ZSTD_c_checksumFlag]: 1 },
+    pledgedSrcSize: content.length,
+  });
+  return { seq: job.seq, kind: 'packed', contentBytes: content.length, compressed: exact(compressed), pieces };
+}
+
+function fill(piece: Piece, into: Buffer, offset: number): PieceResult {
+  const result: PieceResult = { offset, bytes: into.length, sha256: null, state: 'ok' };
+  switch (piece.kind) {
+    case 'zeros':
+      into.fill(0);
+      return result;
+    case 'bytes':
+      into.set(piece.bytes);
+      if (piece.hash) result.sha256 = sha256(into);
+      return result;
+    case 'file': {
+      const read = readFile(piece.path, piece.offset, into, piece.expect);
+      return { ...result, ...read, sha256: sha256(into) };
+    }
+  }
+}
+
+/** Fills `into` from the file; what could not be read is zeros, and the state says why. */
+function readFile(
+  path: Uint8Array,
+  offset: number,
+  into: Buffer,
+  expect: FileIdentity,
+): Pick<PieceResult, 'state' | 'errno'> {
+  let fd: number;
+  try {
+    fd = openSync(asPath(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NOATIME);
+  } catch (error) {
+    if (errnoOf(error) !== 'EPERM') return unread(into, error);
+    // O_NOATIME is for owners only.
+    try {
+      fd = openSync(asPath(path), constants.O_RDONLY | constants.O_NOFOLLOW);
+    } catch (again) {
+      return unread(into, again);
+    }
+  }
+  try {
+    let at = 0;
+    while (at < into.length) {
+      const got = readSync(fd, into, at, into.length - at, offset + at);
+      if (got === 0) break;
+      at += got;
+    }
+    if (at < into.length) {
+      into.fill(0, at);
+      return { state: 'changed' };
+    }
+    return { state: same(fd, expect) ? 'ok' : 'changed' };
+  } catch (error) {
+    return unread(into, error);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function same(fd: number, expect: FileIdentity): boolean {
+  const now = fstatSync(fd, { bigint: true });
+  return (
+    now.size === BigInt(expect.size) &&
+    String(now.mtimeNs) === expect.mtimeNs &&
+    String(now.ctimeNs) === expect.ctimeNs &&
+    String(now.ino) === expect.ino &&
+    String(now.dev) === expect.dev
+  );
+}
+
+function unread(into: Buffer, error: unknown): Pick<PieceResult, 'state' | 'errno'> {
+  into.fill(0);
+  const errno = errnoOf(error);
+  if (errno === 'ENOENT' || errno === 'ENOTDIR') return { state: 'vanished' };
+  if (errno === 'ELOOP') return { state: 'changed' };
+  return { state: 'unreadable', errno };
+}
+
+function unpack(job: UnpackJob): ThreadReply {
+  let content: Buffer;
+  try {
+    content = zstdDecompressSync(job.compressed, { chunkSize: frameBytesMax, maxOutputLength: frameBytesMax });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return { seq: job.seq, kind: 'unpacked', problems: [{ block: -1, what: `cannot be decompressed (${why})` }], content: null };
+  }
+  const problems: BlockProblem[] = [];
+  const open = { path: '', fd: -1 };
+  try {
+    for (const [i, block] of job.blocks.entries()) {
+      const bytes = content.subarray(block.offset, block.offset + block.bytes);
+      if (bytes.length !== block.bytes || sha256(bytes) !== block.sha256) {
+        problems.push({ block: i, what: 'is not what the manifest names' });
+        continue;
+      }
+      const { target } = block;
+      if (!target) continue;
+      const path = Buffer.from(target.path).toString('latin1');
+      if (open.fd < 0 || open.path !== path) {
+        if (open.fd >= 0) closeSync(open.fd);
+        open.fd = -1;
+        open.fd = openSync(asPath(target.path), constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_CREAT, 0o600);
+        open.path = path;
+      }
+      writeBlock(open.fd, bytes, target);
+    }
+  } catch (error) {
+    return { seq: job.seq, kind: 'failed', errno: errnoOf(error), message: String(error) };
+  } finally {
+    if (open.fd >= 0) closeSync(open.fd);
+  }
+  return { seq: job.seq, kind: 'unpacked', problems, content: job.wantContent ? exact(content) : null };
+}
+
+const pageBytes = 4096;
+const zeroPage = Buffer.alloc(pageBytes);
+
+function writeBlock(fd: number, bytes: Buffer, target: NonNullable<UnpackBlock['target']>): void {
+  if (!target.sparse) {
+    writeAll(fd, bytes, target.fileOffset);
+    return;
+  }
+  // Pages of zeros stay holes. The length is set first, so that a hole at the end counts.
+  const end = target.fileOffset + bytes.length;
+  if (fstatSync(fd).size < end) ftruncateSync(fd, end);
+  for (let at = 0; at < bytes.length; at += pageBytes) {
+    const page = bytes.subarray(at, at + pageBytes);
+    if (!page.equals(zeroPage.subarray(0, page.length))) writeAll(fd, page, target.fileOffset + at);
+  }
+}
+
+function writeAll(fd: number, bytes: Buffer, position: number): void {
+  let at = 0;
+  while (at < bytes.length) at += writeSync(fd, bytes, at, bytes.length - at, position + at);
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** A copy that owns its memory, so that it can be handed over and nothing more than it is kept alive. */
+function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const copy = new Uint8Array(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
+function asPath(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function errnoOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
+}
+
+parentPort?.on('message', (job: ThreadJob) => {
+  const reply = job.kind === 'pack' ? pack(job) : unpack(job);
+  const transfer: ArrayBuffer[] = [];
+  if (reply.kind === 'packed') transfer.push(reply.compressed.buffer);
+  if (reply.kind === 'unpacked' && reply.content) transfer.push(reply.content.buffer);
+  parentPort?.postMessage(reply, transfer);
+});

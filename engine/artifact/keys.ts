@@ -1,0 +1,96 @@
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import * as age from 'age-encryption';
+import { Failure } from '../../policies/failure.ts';
+
+/** A fresh key for one recovery point: 32 random bytes. */
+export function generatePointKey(): Buffer {
+  return randomBytes(32);
+}
+
+/** Wraps the key for age recipients. The plaintext is 64 lower-case hex digits and a newline (docs/format.md). */
+export async function wrapKey(key: Uint8Array, recipients: string[]): Promise<Uint8Array> {
+  const encrypter = new age.Encrypter();
+  for (const recipient of recipients) encrypter.addRecipient(recipient);
+  return encrypter.encrypt(`${Buffer.from(key).toString('hex')}\n`);
+}
+
+/**
+ * Unwraps a point's key. Throws KeyWrong when the identity is not among the recipients, Corrupt when the object is
+ * not what was written.
+ *
+ * @param identity AGE-SECRET-KEY-1…
+ * @param recipients named in the error, so that a person knows which identity to look for
+ */
+export async function unwrapKey(wrapped: Uint8Array, identity: string, recipients: string[]): Promise<Buffer> {
+  const decrypter = new age.Decrypter();
+  try {
+    decrypter.addIdentity(identity.trim());
+  } catch (error) {
+    throw new Failure('KeyWrong', 'The identity given is not an age identity (AGE-SECRET-KEY-1…).', {
+      next: 'Correct keys.identity in the policy file, or what it refers to.',
+      cause: error,
+    });
+  }
+  let text: string;
+  try {
+    text = await decrypter.decrypt(wrapped, 'text');
+  } catch (error) {
+    const own = await recipientOf(identity);
+    if (recipients.includes(own)) throw corruptKey(error);
+    throw new Failure('KeyWrong', `The identity of ${own} does not open this point; it is sealed for ${recipients.join(', ')}.`, {
+      next: 'Use the identity of one of those recipients.',
+    });
+  }
+  if (!/^[0-9a-f]{64}\n$/.test(text)) throw corruptKey(undefined);
+  return Buffer.from(text.trim(), 'hex');
+}
+
+function corruptKey(cause: unknown): Failure {
+  return new Failure('Corrupt', 'The wrapped key of this point is damaged.', {
+    next: 'Use another copy of this recovery point; "backupctl backup verify" shows which are good.',
+    cause,
+  });
+}
+
+/** A new age identity, AGE-SECRET-KEY-1…. */
+export function generateIdentity(): Promise<string> {
+  return age.generateX25519Identity();
+}
+
+/** The public recipient (age1…) of an identity. */
+export function recipientOf(identity: string): Promise<string> {
+  return age.identityToRecipient(identity.trim());
+}
+
+export type SigningKey = KeyObject;
+
+/** A new Ed25519 signing key, PEM (PKCS #8). */
+export function generateSigningKey(): string {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
+/** Reads a signing key. Throws KeyWrong when it is not an Ed25519 private key in PEM. */
+export function readSigningKey(pem: string): SigningKey {
+  try {
+    const key = createPrivateKey(pem);
+    if (key.asymmetricKeyType === 'ed25519') return key;
+  } catch {
+    // Said below: the reason OpenSSL gives may quote the input.
+  }
+  throw new Failure('KeyWrong', 'The signing key is not an Ed25519 private key in PEM (PKCS #8).', {
+    next: 'Make one with "openssl genpkey -algorithm ed25519", and name the file in keys.signing.',
+  });
+}
+
+/** The raw 32-byte public key, base64, as it stands in `keys.trusted` and in a signature. */
+export function publicKeyOf(key: SigningKey): string {
+  const jwk = createPublicKey(key).export({ format: 'jwk' });
+  return Buffer.from(String(jwk.x), 'base64url').toString('base64');
+}
+
+/** The other way round, for verifying. */
+export function publicKeyFrom(raw: string): KeyObject {
+  const x = Buffer.from(raw, 'base64').toString('base64url');
+  return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+}

@@ -1,0 +1,254 @@
+import { Failure } from '../../policies/failure.ts';
+import type { Block, Entry, EntryType, EntryWithBlocks } from './types.ts';
+
+/** The manifest's lines, NDJSON with short keys because there are millions of them. Specified in docs/format.md. */
+
+export const manifestFormat = 'backup-coordinator/manifest/1';
+const blocksPerLine = 256;
+
+export interface ManifestHeader {
+  format: typeof manifestFormat;
+  /** The point's id. */
+  id: string;
+  /** Artifacts that blocks refer to by index; 0 is the point's own. */
+  artifacts: { id: string; source: string }[];
+}
+
+const typeLetters = { file: 'f', directory: 'd', symlink: 'l', hardlink: 'h', fifo: 'p', char: 'c', block: 'b' } as const;
+const typesByLetter = new Map(Object.entries(typeLetters).map(([type, letter]) => [letter, type as EntryType]));
+
+type BlockTuple = [number, number, number, number, number, string];
+
+interface EntryLine {
+  p?: string;
+  p64?: string;
+  t: string;
+  m: number;
+  u?: number;
+  g?: number;
+  un?: string;
+  gn?: string;
+  mt: string;
+  ct?: string;
+  d?: string;
+  i?: string;
+  s?: number;
+  sp?: 1;
+  l?: string;
+  l64?: string;
+  r?: [number, number];
+  x?: Record<string, string>;
+  q?: 1;
+  z?: 1;
+}
+
+function text(bytes: Uint8Array, key: 'p' | 'l'): Record<string, string> {
+  const asText = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  if (Buffer.from(asText).equals(bytes)) return { [key]: asText };
+  return { [`${key}64`]: Buffer.from(bytes).toString('base64') };
+}
+
+/** One entry as its line, without newline. */
+export function encodeEntry(entry: Entry): string {
+  const line: EntryLine = {
+    ...text(entry.path, 'p'),
+    t: typeLetters[entry.type],
+    m: entry.mode,
+    ...(entry.uid === 0 ? {} : { u: entry.uid }),
+    ...(entry.gid === 0 ? {} : { g: entry.gid }),
+    ...(entry.user === 'root' ? {} : { un: entry.user }),
+    ...(entry.group === 'root' ? {} : { gn: entry.group }),
+    mt: entry.mtimeNs,
+    ...(entry.ctimeNs === entry.mtimeNs ? {} : { ct: entry.ctimeNs }),
+    ...(entry.dev === '0' ? {} : { d: entry.dev }),
+    ...(entry.ino === '0' ? {} : { i: entry.ino }),
+    ...(entry.size === 0 ? {} : { s: entry.size }),
+    ...(entry.sparse ? { sp: 1 as const } : {}),
+    ...(entry.link ? text(entry.link, 'l') : {}),
+    ...(entry.rdev ? { r: [entry.rdev.major, entry.rdev.minor] as [number, number] } : {}),
+    ...(entry.xattrs
+      ? { x: Object.fromEntries(Object.entries(entry.xattrs).map(([k, v]) => [k, Buffer.from(v).toString('base64')])) }
+      : {}),
+    ...(entry.streamed ? { q: 1 as const } : {}),
+    ...(entry.unstable ? { z: 1 as const } : {}),
+  };
+  return JSON.stringify(line);
+}
+
+function decodeEntry(line: EntryLine): Entry {
+  const type = typesByLetter.get(line.t as 'f');
+  if (!type) throw malformed(`an entry has the unknown type ${JSON.stringify(line.t)}`);
+  const link = line.l !== undefined ? Buffer.from(line.l) : line.l64 !== undefined ? Buffer.from(line.l64, 'base64') : null;
+  return {
+    path: line.p64 === undefined ? Buffer.from(line.p ?? '') : Buffer.from(line.p64, 'base64'),
+    type,
+    mode: line.m,
+    uid: line.u ?? 0,
+    gid: line.g ?? 0,
+    user: line.un ?? 'root',
+    group: line.gn ?? 'root',
+    mtimeNs: line.mt,
+    ctimeNs: line.ct ?? line.mt,
+    dev: line.d ?? '0',
+    ino: line.i ?? '0',
+    size: line.s ?? 0,
+    ...(line.sp ? { sparse: true } : {}),
+    ...(link ? { link } : {}),
+    ...(line.r ? { rdev: { major: line.r[0], minor: line.r[1] } } : {}),
+    ...(line.x
+      ? { xattrs: Object.fromEntries(Object.entries(line.x).map(([k, v]) => [k, Buffer.from(v, 'base64')])) }
+      : {}),
+    ...(line.q ? { streamed: true } : {}),
+    ...(line.z ? { unstable: true } : {}),
+  };
+}
+
+/** Compares paths segment by segment as bytes, so that a directory comes right before what it holds. */
+export function comparePaths(a: Uint8Array, b: Uint8Array): number {
+  const slash = 0x2f;
+  const n = Math.min(a.length, b.length);
+  for (let i = 0; i < n; i++) {
+    const x = a[i] ?? 0;
+    const y = b[i] ?? 0;
+    if (x === y) continue;
+    if (x === slash) return -1;
+    if (y === slash) return 1;
+    return x - y;
+  }
+  return a.length - b.length;
+}
+
+/** Turns entries and blocks into lines, and keeps the counts for the end. Text goes to `out` with its newlines. */
+export class ManifestEncoder {
+  private readonly out: (text: string) => void;
+  private blocks: BlockTuple[] = [];
+  private last: Uint8Array | null = null;
+  entries = 0;
+  private blockCount = 0;
+  private bytes = 0;
+
+  constructor(header: Omit<ManifestHeader, 'format'>, out: (text: string) => void) {
+    this.out = out;
+    out(`${JSON.stringify({ format: manifestFormat, ...header })}\n`);
+  }
+
+  entry(entry: Entry): void {
+    this.flush();
+    if (this.last && comparePaths(this.last, entry.path) >= 0) {
+      throw new RangeError(`manifest entries out of order: ${Buffer.from(entry.path).toString()}`);
+    }
+    this.last = entry.path;
+    this.entries++;
+    this.out(`${encodeEntry(entry)}\n`);
+  }
+
+  block(block: Block): void {
+    this.blocks.push([block.artifact, block.frameOffset, block.frameBytes, block.offset, block.bytes, block.sha256]);
+    this.blockCount++;
+    this.bytes += block.bytes;
+    if (this.blocks.length === blocksPerLine) this.flush();
+  }
+
+  end(): void {
+    this.flush();
+    this.out(`${JSON.stringify({ end: { entries: this.entries, blocks: this.blockCount, bytes: this.bytes } })}\n`);
+  }
+
+  private flush(): void {
+    if (this.blocks.length === 0) return;
+    this.out(`${JSON.stringify({ blocks: this.blocks })}\n`);
+    this.blocks = [];
+  }
+}
+
+/** Reads the header line, then the entries; a large file's blocks come line by line. Checks order, counts and the end. */
+export async function decodeManifest(
+  lines: AsyncIterator<string>,
+): Promise<{ header: ManifestHeader; entries: AsyncGenerator<EntryWithBlocks> }> {
+  const first = await lines.next();
+  if (first.done) throw malformed('it is empty');
+  const header = parse(first.value) as Partial<ManifestHeader>;
+  if (header.format !== manifestFormat) {
+    throw new Failure('FormatUnsupported', `The manifest has the format ${String(header.format)}; this version reads ${manifestFormat}.`, {
+      next: 'Use a newer version of this software to read it.',
+    });
+  }
+  return { header: header as ManifestHeader, entries: decodeEntries(lines) };
+}
+
+interface Counts {
+  entries: number;
+  blocks: number;
+  bytes: number;
+}
+
+async function* decodeEntries(lines: AsyncIterator<string>): AsyncGenerator<EntryWithBlocks> {
+  const seen: Counts = { entries: 0, blocks: 0, bytes: 0 };
+  let last: Uint8Array | null = null;
+  let line = await nextLine(lines);
+  while (!('end' in line)) {
+    const entry = decodeEntry(line as unknown as EntryLine);
+    if (last && comparePaths(last, entry.path) >= 0) throw malformed('its entries are out of order');
+    last = entry.path;
+    seen.entries++;
+    const state: { following: Record<string, unknown> | null } = { following: null };
+    yield { ...entry, blocks: decodeBlocks(lines, seen, state) };
+    // Whoever did not ask for all the blocks has the rest read over here.
+    line = state.following ?? (await nextLine(lines));
+    while ('blocks' in line) {
+      count(seen, line.blocks as BlockTuple[]);
+      line = await nextLine(lines);
+    }
+  }
+  const end = line.end as Counts;
+  for (const what of ['entries', 'blocks', 'bytes'] as const) {
+    if (end[what] !== seen[what]) throw malformed(`it names ${end[what]} ${what} at its end but has ${seen[what]}`);
+  }
+  const more = await lines.next();
+  if (!more.done) throw malformed('something follows its end');
+}
+
+async function* decodeBlocks(
+  lines: AsyncIterator<string>,
+  seen: Counts,
+  state: { following: Record<string, unknown> | null },
+): AsyncGenerator<Block> {
+  for (;;) {
+    const next = await nextLine(lines);
+    if (!('blocks' in next)) {
+      state.following = next;
+      return;
+    }
+    const tuples = next.blocks as BlockTuple[];
+    count(seen, tuples);
+    for (const [artifact, frameOffset, frameBytes, offset, bytes, sha256] of tuples) {
+      yield { artifact, frameOffset, frameBytes, offset, bytes, sha256 };
+    }
+  }
+}
+
+function count(seen: Counts, blocks: BlockTuple[]): void {
+  seen.blocks += blocks.length;
+  for (const block of blocks) seen.bytes += block[4];
+}
+
+async function nextLine(lines: AsyncIterator<string>): Promise<Record<string, unknown>> {
+  const next = await lines.next();
+  if (next.done) throw malformed('it has no end line; it was cut off');
+  return parse(next.value);
+}
+
+function parse(line: string): Record<string, unknown> & { format?: unknown } {
+  try {
+    return JSON.parse(line);
+  } catch (error) {
+    throw malformed('a line is not JSON', error);
+  }
+}
+
+function malformed(what: string, cause?: unknown): Failure {
+  return new Failure('Corrupt', `The manifest is damaged: ${what}.`, {
+    next: 'Use another copy of this recovery point; "backupctl backup verify" shows which are good.',
+    cause,
+  });
+}

@@ -1,0 +1,230 @@
+import { PassThrough, Readable } from 'node:stream';
+import { createZstdDecompress } from 'node:zlib';
+import { Failure } from '../../policies/failure.ts';
+import {
+  backupJsonName,
+  keyName,
+  type ObjectRole,
+  pointPrefix,
+  type SealedObject,
+  type SealedPoint,
+  sealedPoint,
+} from '../../policies/recovery-point.ts';
+import { readBytes, type Store } from '../stores/index.ts';
+import { parseBackupJson } from './backup-json.ts';
+import { acquireFramePool } from './frame-pool.ts';
+import { unwrapKey } from './keys.ts';
+import { decodeManifest } from './manifest.ts';
+import { openStream, type StreamDecryptor } from './tink.ts';
+import type { EntryWithBlocks } from './types.ts';
+import { sealedJsonName } from './writer.ts';
+
+/** A recovery point opened for reading. Everything it returns has been authenticated. */
+export interface PointReader {
+  readonly backup: SealedPoint;
+  readonly store: Store;
+  readonly prefix: string;
+  readonly key: Uint8Array;
+  /** The sealed artifact, for random access. */
+  artifact(): Promise<StreamDecryptor>;
+  /** From the manifest, in order. */
+  entries(): AsyncIterable<EntryWithBlocks>;
+  /** The decompressed bytes of one entry (format `parts`: a part by name), every block checked against the manifest. */
+  content(path: string, signal?: AbortSignal): Readable;
+}
+
+export interface OpenPointOptions {
+  store: Store;
+  source: string;
+  id: string;
+  /** age identity. */
+  identity: string;
+  /** Public keys whose signature counts. Not needed for a point that is only staged. */
+  trusted?: string[];
+  /** Read `sealed.json` of a staged point instead of the signed backup.json of a published one. */
+  sealed?: boolean;
+  signal?: AbortSignal;
+}
+
+/** Opens a point. Throws PointUnknown, SignatureInvalid, KeyMissing, KeyWrong, Corrupt, FormatUnsupported. */
+export async function openPoint(options: OpenPointOptions): Promise<PointReader> {
+  const { store, source, id } = options;
+  const prefix = pointPrefix(source, id);
+  const backup = options.sealed
+    ? sealedPoint.parse(JSON.parse((await readBytes(store, prefix + sealedJsonName)).toString()))
+    : await readBackup(options, prefix);
+  const wrapped = await readBytes(store, prefix + keyName).catch((error: unknown) => {
+    if (!(error instanceof Failure) || error.type !== 'ObjectMissing') throw error;
+    throw new Failure('KeyMissing', `The wrapped key of ${id} is missing in ${store.name}.`, {
+      next: 'Use another copy of this recovery point.',
+      cause: error,
+    });
+  });
+  const key = await unwrapKey(wrapped, options.identity, backup.encryption.recipients);
+  const open = (role: ObjectRole) => {
+    const object = objectOf(backup, role);
+    return openStream({
+      key,
+      associatedData: `${id}/${role}`,
+      name: `${prefix}${object.name}`,
+      cipherBytes: object.bytes,
+      fetch: (offset, length) => fetchRange(store, prefix + object.name, offset, length, options.signal),
+    });
+  };
+  let artifact: Promise<StreamDecryptor> | null = null;
+  const reader: PointReader = {
+    backup,
+    store,
+    prefix,
+    key,
+    artifact: () => {
+      artifact ??= open('artifact');
+      return artifact;
+    },
+    async *entries() {
+      const lines = manifestLines(await open('manifest'));
+      const { header, entries } = await decodeManifest(lines[Symbol.asyncIterator]());
+      if (header.id !== id) throw corrupt(`the manifest is that of ${header.id}, not of ${id}`);
+      yield* entries;
+    },
+    content: (path, signal) => Readable.from(contentOf(reader, path, signal), { objectMode: false }),
+  };
+  return reader;
+}
+
+async function readBackup({ store, id, trusted }: OpenPointOptions, prefix: string): Promise<SealedPoint> {
+  const bytes = await readBytes(store, prefix + backupJsonName).catch((error: unknown) => {
+    if (!(error instanceof Failure) || error.type !== 'ObjectMissing') throw error;
+    throw new Failure('PointUnknown', `${store.name} has no recovery point ${id}.`, {
+      next: '"backupctl backup list" shows the points and where each lies.',
+      cause: error,
+    });
+  });
+  const backup = parseBackupJson(bytes, trusted ?? []);
+  if (backup.id !== id) throw corrupt(`backup.json is that of ${backup.id}, not of ${id}`);
+  return backup;
+}
+
+/** The sealed object of a role. Throws Corrupt when the description has none. */
+export function objectOf(backup: Pick<SealedPoint, 'id' | 'objects'>, role: ObjectRole): SealedObject {
+  const object = backup.objects.find((o) => o.role === role);
+  if (!object) throw corrupt(`${backup.id} has no ${role}`);
+  return object;
+}
+
+async function fetchRange(
+  store: Store,
+  key: string,
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of await store.get(key, { offset, length }, signal)) chunks.push(chunk as Buffer);
+  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
+}
+
+/** Plaintext fetched at a time. */
+const readAheadBytes = 8 * 1024 * 1024;
+
+/** The whole plaintext of a sealed object, in order; memory stays at two stretches of 8 MiB. */
+export async function* plaintext(stream: StreamDecryptor): AsyncGenerator<Buffer> {
+  let ahead = stream.plainBytes > 0 ? stream.read(0, Math.min(readAheadBytes, stream.plainBytes)) : null;
+  for (let offset = 0; ahead; ) {
+    const bytes: Buffer = await ahead;
+    offset += bytes.length;
+    ahead = offset < stream.plainBytes ? stream.read(offset, Math.min(readAheadBytes, stream.plainBytes - offset)) : null;
+    // If the reader of this generator stops here, nobody awaits what was read ahead.
+    ahead?.catch(() => {});
+    yield bytes;
+  }
+}
+
+async function* manifestLines(stream: StreamDecryptor): AsyncGenerator<string> {
+  const source = Readable.from(plaintext(stream), { objectMode: false });
+  const zstd = createZstdDecompress();
+  const out = new PassThrough();
+  const fail = (error: Error) => out.destroy(error);
+  source.on('error', fail);
+  zstd.on('error', (error) => fail(corrupt(`the manifest cannot be decompressed (${error.message})`)));
+  source.pipe(zstd).pipe(out);
+  let rest = '';
+  const decoder = new TextDecoder();
+  try {
+    for await (const chunk of out as AsyncIterable<Buffer>) {
+      rest += decoder.decode(chunk, { stream: true });
+      const lines = rest.split('\n');
+      rest = lines.pop() ?? '';
+      yield* lines;
+    }
+    if (rest !== '') yield rest;
+  } finally {
+    source.destroy();
+    zstd.destroy();
+    out.destroy();
+  }
+}
+
+/** One entry's bytes: frames are fetched in order, decompressed in the pool, verified. */
+async function* contentOf(reader: PointReader, path: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  const wanted = Buffer.from(path);
+  const pool = acquireFramePool();
+  try {
+    const artifact = await reader.artifact();
+    for await (const entry of reader.entries()) {
+      if (!wanted.equals(entry.path)) continue;
+      const ahead: Promise<Uint8Array>[] = [];
+      for await (const frame of framesOf(entry)) {
+        signal?.throwIfAborted();
+        const bytes = openFrame(frame);
+        bytes.catch(() => {});
+        ahead.push(bytes);
+        if (ahead.length > pool.threads) yield (await ahead.shift()) ?? new Uint8Array();
+      }
+      for (const bytes of ahead) yield await bytes;
+      return;
+    }
+    throw corrupt(`${reader.backup.id} holds no ${path}`);
+
+    async function openFrame(frame: FrameOfEntry): Promise<Uint8Array> {
+      const compressed = await artifact.read(frame.frameOffset, frame.frameBytes);
+      const { content, problems } = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: true });
+      if (problems[0] || !content) throw frameProblem(reader, frame.frameOffset, problems[0]?.what ?? 'is empty');
+      const first = frame.blocks[0]?.offset ?? 0;
+      const length = frame.blocks.reduce((sum, b) => sum + b.bytes, 0);
+      return content.subarray(first, first + length);
+    }
+  } finally {
+    await pool.release();
+  }
+}
+
+/** Names the frame that is not what was sealed. */
+export function frameProblem(reader: PointReader, frameOffset: number, what: string): Failure {
+  return corrupt(`the frame at ${frameOffset} of ${reader.backup.id}'s artifact ${what}`);
+}
+
+interface FrameOfEntry {
+  frameOffset: number;
+  frameBytes: number;
+  blocks: { offset: number; bytes: number; sha256: string }[];
+}
+
+async function* framesOf(entry: EntryWithBlocks): AsyncGenerator<FrameOfEntry> {
+  let frame: FrameOfEntry | null = null;
+  for await (const { frameOffset, frameBytes, offset, bytes, sha256 } of entry.blocks) {
+    if (frame && frame.frameOffset !== frameOffset) {
+      yield frame;
+      frame = null;
+    }
+    frame ??= { frameOffset, frameBytes, blocks: [] };
+    frame.blocks.push({ offset, bytes, sha256 });
+  }
+  if (frame) yield frame;
+}
+
+function corrupt(what: string): Failure {
+  return new Failure('Corrupt', `The recovery point is damaged: ${what}.`, {
+    next: 'Use another copy of this recovery point; "backupctl backup verify" shows which are good.',
+  });
+}

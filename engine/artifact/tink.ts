@@ -1,0 +1,183 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { Failure } from '../../policies/failure.ts';
+
+/**
+ * Tink's streaming AEAD, AES256_GCM_HKDF_1MB: https://developers.google.com/tink/streaming-aead and the wire format
+ * in docs/format.md. Ciphertext = header (40 bytes) and segments; every segment but the last fills 1 MiB, the first
+ * one counting the header.
+ */
+
+const saltBytes = 32;
+const noncePrefixBytes = 7;
+const tagBytes = 16;
+export const headerBytes = 1 + saltBytes + noncePrefixBytes;
+/** Ciphertext bytes of a full segment. */
+export const defaultSegmentBytes = 1024 * 1024;
+
+/** Key, context and geometry of one sealed object. */
+export interface StreamKey {
+  /** 32 random bytes. */
+  key: Uint8Array;
+  /** Bound to every segment: `POINT-ID/ROLE`, so that objects cannot take each other's place. */
+  associatedData: string;
+  /** For tests of the edges; 1 MiB in the format. */
+  segmentBytes?: number;
+}
+
+interface Segments {
+  derived: Buffer;
+  noncePrefix: Buffer;
+  segmentBytes: number;
+}
+
+function derive({ key, associatedData, segmentBytes }: StreamKey, salt: Buffer, noncePrefix: Buffer): Segments {
+  const derived = Buffer.from(hkdfSync('sha256', key, salt, Buffer.from(associatedData), 32));
+  return { derived, noncePrefix, segmentBytes: segmentBytes ?? defaultSegmentBytes };
+}
+
+function nonce(prefix: Buffer, index: number, last: boolean): Buffer {
+  const bytes = Buffer.alloc(12);
+  prefix.copy(bytes);
+  bytes.writeUInt32BE(index, noncePrefixBytes);
+  bytes[11] = last ? 1 : 0;
+  return bytes;
+}
+
+/** Plaintext bytes that the segment of this index holds when it is full. */
+function plainCapacity(segmentBytes: number, index: number): number {
+  return segmentBytes - tagBytes - (index === 0 ? headerBytes : 0);
+}
+
+/** Encrypts a stream piece by piece; segments leave as they fill. */
+export class StreamEncryptor {
+  private readonly segments: Segments;
+  private readonly salt = randomBytes(saltBytes);
+  private pending: Uint8Array[] = [];
+  private pendingBytes = 0;
+  private index = 0;
+  private readonly out: (chunk: Buffer) => void;
+
+  /** @param out receives the header, then ciphertext, in order */
+  constructor(key: StreamKey, out: (chunk: Buffer) => void) {
+    this.segments = derive(key, this.salt, randomBytes(noncePrefixBytes));
+    this.out = out;
+    out(Buffer.concat([Buffer.of(headerBytes), this.salt, this.segments.noncePrefix]));
+  }
+
+  write(bytes: Uint8Array): void {
+    this.pending.push(bytes);
+    this.pendingBytes += bytes.length;
+    // One byte more than a segment must be there, for the last one is marked, and may be full.
+    while (this.pendingBytes > plainCapacity(this.segments.segmentBytes, this.index)) {
+      this.seal(plainCapacity(this.segments.segmentBytes, this.index), false);
+    }
+  }
+
+  end(): void {
+    this.seal(this.pendingBytes, true);
+  }
+
+  private seal(bytes: number, last: boolean): void {
+    const cipher = createCipheriv(
+      'aes-256-gcm',
+      this.segments.derived,
+      nonce(this.segments.noncePrefix, this.index, last),
+    );
+    let left = bytes;
+    while (left > 0) {
+      const chunk = this.pending[0];
+      if (!chunk) break;
+      const part = chunk.length <= left ? chunk : chunk.subarray(0, left);
+      this.out(cipher.update(part));
+      if (part.length === chunk.length) this.pending.shift();
+      else this.pending[0] = chunk.subarray(part.length);
+      left -= part.length;
+    }
+    cipher.final();
+    this.out(cipher.getAuthTag());
+    this.pendingBytes -= bytes;
+    this.index++;
+  }
+}
+
+/** Reads `length` bytes of the ciphertext from `offset`; fewer only at its end. */
+export type RangeReader = (offset: number, length: number) => Promise<Buffer>;
+
+/** Opens any stretch of a sealed object; what it returns has been authenticated. */
+export interface StreamDecryptor {
+  /** Length of the plaintext. */
+  readonly plainBytes: number;
+  readonly segments: number;
+  /** The plaintext from `offset`; segments that cover it are fetched in one range. `Corrupt` names what is wrong. */
+  read(offset: number, length: number): Promise<Buffer>;
+}
+
+export interface DecryptorOptions extends StreamKey {
+  /** Named in errors. */
+  name: string;
+  cipherBytes: number;
+  fetch: RangeReader;
+}
+
+/** Reads the header and makes a decryptor for an object of a known length. */
+export async function openStream(options: DecryptorOptions): Promise<StreamDecryptor> {
+  const { name, cipherBytes, fetch } = options;
+  const segmentBytes = options.segmentBytes ?? defaultSegmentBytes;
+  if (cipherBytes < headerBytes + tagBytes) throw damaged(name, `it is cut off after ${cipherBytes} bytes`);
+  const header = await fetch(0, headerBytes);
+  if (header.length < headerBytes) throw damaged(name, `it is cut off after ${header.length} bytes`);
+  if (header[0] !== headerBytes) throw damaged(name, 'its header does not begin as the format demands');
+  const keys = derive(options, header.subarray(1, 1 + saltBytes), header.subarray(1 + saltBytes));
+  const count = Math.ceil(cipherBytes / segmentBytes);
+  const lastBytes = cipherBytes - (count - 1) * segmentBytes;
+  if (lastBytes < tagBytes) throw damaged(name, `its last segment has ${lastBytes} bytes; it was cut off or added to`);
+  const plainBytes = cipherBytes - headerBytes - count * tagBytes;
+
+  const decrypt = (index: number, cipher: Buffer): Buffer[] => {
+    const last = index === count - 1;
+    const decipher = createDecipheriv('aes-256-gcm', keys.derived, nonce(keys.noncePrefix, index, last));
+    decipher.setAuthTag(cipher.subarray(cipher.length - tagBytes));
+    const plain = decipher.update(cipher.subarray(0, cipher.length - tagBytes));
+    try {
+      decipher.final();
+    } catch {
+      // The message of OpenSSL names no place; ours must.
+      throw damaged(name, `segment ${index} of ${count} (at byte ${index * segmentBytes}) is not what was sealed`);
+    }
+    return [plain];
+  };
+
+  return {
+    plainBytes,
+    segments: count,
+    async read(offset, length) {
+      if (offset < 0 || offset + length > plainBytes) {
+        throw damaged(name, `bytes ${offset} to ${offset + length} were asked of ${plainBytes}`);
+      }
+      if (length === 0 && plainBytes > 0) return Buffer.alloc(0);
+      // Adding the header makes all segments alike, so that the index is a division.
+      const perSegment = segmentBytes - tagBytes;
+      const first = Math.floor((offset + headerBytes) / perSegment);
+      const final = Math.min(count - 1, Math.floor((offset + Math.max(length, 1) - 1 + headerBytes) / perSegment));
+      const from = first === 0 ? headerBytes : first * segmentBytes;
+      const to = Math.min(cipherBytes, (final + 1) * segmentBytes);
+      const cipher = await fetch(from, to - from);
+      if (cipher.length !== to - from) throw damaged(name, `it ends after ${from + cipher.length} of ${cipherBytes} bytes`);
+      const plain: Buffer[] = [];
+      for (let index = first, at = 0; index <= final; index++) {
+        const end = Math.min(cipherBytes, (index + 1) * segmentBytes) - from;
+        plain.push(...decrypt(index, cipher.subarray(at, end)));
+        at = end;
+      }
+      const begin = first === 0 ? 0 : first * perSegment - headerBytes;
+      const all = plain.length === 1 && plain[0] ? plain[0] : Buffer.concat(plain);
+      return all.subarray(offset - begin, offset - begin + length);
+    },
+  };
+}
+
+function damaged(name: string, what: string): Failure {
+  return new Failure('Corrupt', `${name} is damaged: ${what}.`, {
+    next: 'Use another copy of this recovery point; "backupctl backup verify" shows which are good.',
+  });
+}

@@ -1,0 +1,291 @@
+import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Readable } from 'node:stream';
+import type { SealedPoint } from '../../policies/recovery-point.ts';
+import {
+  artifactNames,
+  backupFormat,
+  keyName,
+  manifestName,
+  type Content,
+  type SourceFacts,
+  sealedPoint,
+} from '../../policies/recovery-point.ts';
+import { removeFiles, syncDirectory } from './files.ts';
+import { acquireFramePool, type FramePool } from './frame-pool.ts';
+import { generatePointKey, wrapKey } from './keys.ts';
+import { ManifestEncoder } from './manifest.ts';
+import { createSealedFile, orFull, type SealedFile } from './sealed-file.ts';
+import type { Block, Entry, FrameResult, Piece, PieceResult } from './types.ts';
+
+export const sealedJsonName = 'sealed.json';
+/** Uncompressed bytes of a frame, and of a block, at the most. */
+export const frameBytesMax = 4 * 1024 * 1024;
+export const blockBytesMax = 1024 * 1024;
+const compressionLevel = 3;
+const manifestChunkBytes = 1024 * 1024;
+
+/** What a source seals into. */
+export interface ArtifactWriter {
+  /** Frames that may be under way at once; callers keep no more unresolved. */
+  readonly maxInFlight: number;
+  /**
+   * Queues one frame of at most 4 MiB; resolves once it is written, in the order of the calls. `bytes` pieces are
+   * handed over: the caller must not touch them afterwards.
+   */
+  frame(pieces: Piece[]): Promise<FrameResult>;
+  /**
+   * Reads a stream to its end, as frames of its own, and appends its blocks (≤ 1 MiB each) to the manifest, to the
+   * entry given last, which is marked `streamed`. Returns its place in the decompressed artifact.
+   */
+  stream(content: Readable, onProgress?: (bytes: number) => void): Promise<StreamPlace>;
+  /** Appends to the manifest, which is sorted by path; an entry's blocks follow it. */
+  entry(entry: Entry): Promise<void>;
+  block(block: Block): Promise<void>;
+}
+
+export interface StreamPlace {
+  contentOffset: number;
+  bytes: number;
+}
+
+export interface SealPointOptions {
+  /** Empty, on the staging disk. */
+  dir: string;
+  point: Pick<SealedPoint, 'id' | 'source' | 'level' | 'parent' | 'classes'>;
+  /** age recipients. */
+  recipients: string[];
+  software: string;
+  contentFormat: Content['format'];
+  signal: AbortSignal;
+  seal(writer: ArtifactWriter): Promise<{ content: Content; facts: SourceFacts; capturedAt: string }>;
+}
+
+/**
+ * Seals one recovery point into a folder: artifact, manifest, wrapped key, and `sealed.json` last. What it wrote is
+ * removed when it fails or is aborted. Throws StagingFull, and whatever the source throws.
+ */
+export async function sealPoint(options: SealPointOptions): Promise<SealedPoint> {
+  const { dir, point, signal } = options;
+  const startedAt = new Date().toISOString();
+  const names = [artifactNames[options.contentFormat], manifestName, keyName, sealedJsonName];
+  const key = generatePointKey();
+  const pool = acquireFramePool();
+  const opened: SealedFile[] = [];
+  const create = async (role: 'artifact' | 'manifest', name: string) => {
+    const file = await createSealedFile({ dir, name, role, key, associatedData: `${point.id}/${role}` });
+    opened.push(file);
+    return file;
+  };
+  try {
+    const artifact = await create('artifact', names[0] ?? '');
+    const manifest = createManifestWriter(await create('manifest', manifestName), pool, point);
+    const frames = createFrameWriter(artifact, pool, signal, manifest.block);
+    const result = await options.seal({
+      maxInFlight: pool.threads * 2,
+      frame: frames.frame,
+      stream: frames.stream,
+      entry: manifest.entry,
+      block: manifest.block,
+    });
+    await frames.idle();
+    signal.throwIfAborted();
+    const objects = [await artifact.finish(), await manifest.finish()];
+    const wrapped = await wrapKey(key, options.recipients);
+    const keyFile = path.join(dir, keyName);
+    await orFull(keyFile, () => writeFile(keyFile, wrapped, { mode: 0o600, flag: 'wx', flush: true }));
+    objects.push({
+      role: 'key',
+      name: keyName,
+      bytes: wrapped.length,
+      sha256: createHash('sha256').update(wrapped).digest('hex'),
+    });
+    const sealed: SealedPoint = sealedPoint.parse({
+      format: backupFormat,
+      ...point,
+      startedAt,
+      capturedAt: result.capturedAt,
+      sealedAt: new Date().toISOString(),
+      content: result.content,
+      facts: result.facts,
+      objects,
+      compression: { scheme: 'zstd', level: compressionLevel },
+      encryption: { scheme: 'tink-streaming-aead/AES256_GCM_HKDF_1MB', recipients: options.recipients },
+      software: options.software,
+    });
+    const file = path.join(dir, sealedJsonName);
+    await orFull(file, () => writeFile(`${file}.new`, JSON.stringify(sealed), { mode: 0o600, flush: true }));
+    await syncDirectory(dir, { rename: [`${file}.new`, file] });
+    return sealed;
+  } catch (error) {
+    for (const file of opened) await file.close();
+    await removeFiles(dir, [...names, `${sealedJsonName}.new`]);
+    throw error;
+  } finally {
+    key.fill(0);
+    await pool.release();
+  }
+}
+
+/** Compresses in the pool, several frames at once, and writes in order. */
+function createFrameWriter(
+  artifact: SealedFile,
+  pool: FramePool,
+  signal: AbortSignal,
+  addBlock: (block: Block) => Promise<void>,
+) {
+  let tail: Promise<unknown> = Promise.resolve();
+  let contentBytes = 0;
+
+  const frame = (pieces: Piece[]): Promise<FrameResult> => {
+    const packing = pool.pack({ pieces, level: compressionLevel });
+    const written = tail.then(async () => {
+      signal.throwIfAborted();
+      const packed = await packing;
+      const result: FrameResult = {
+        frameOffset: artifact.plainBytes,
+        frameBytes: packed.compressed.length,
+        contentOffset: contentBytes,
+        contentBytes: packed.contentBytes,
+        pieces: packed.pieces,
+      };
+      contentBytes += packed.contentBytes;
+      await artifact.write(packed.compressed);
+      return result;
+    });
+    // A frame that fails fails the seal through its own promise; the chain itself must not raise it once more.
+    packing.catch(() => {});
+    tail = written.catch(() => {});
+    return written;
+  };
+
+  const stream: ArtifactWriter['stream'] = async (content, onProgress) => {
+    const limit = pool.threads * 2;
+    const underWay: Promise<unknown>[] = [];
+    const place: StreamPlace = { contentOffset: -1, bytes: 0 };
+    const send = (parts: Uint8Array[], bytes: number) => {
+      const pieces = blocksOf(parts, bytes);
+      underWay.push(
+        frame(pieces).then((f) => {
+          if (place.contentOffset < 0) place.contentOffset = f.contentOffset;
+          onProgress?.(place.bytes);
+          // Added in one go, so that blocks of the next frame come after them.
+          return Promise.all(f.pieces.map((p) => addBlock(blockOf(f, p))));
+        }),
+      );
+    };
+    let parts: Uint8Array[] = [];
+    let bytes = 0;
+    try {
+      for await (const chunk of content as AsyncIterable<Buffer>) {
+        let rest = chunk;
+        while (bytes + rest.length >= frameBytesMax) {
+          const part = rest.subarray(0, frameBytesMax - bytes);
+          parts.push(part);
+          place.bytes += part.length;
+          send(parts, frameBytesMax);
+          parts = [];
+          bytes = 0;
+          rest = rest.subarray(part.length);
+          while (underWay.length >= limit) await underWay.shift();
+        }
+        if (rest.length > 0) {
+          parts.push(rest);
+          bytes += rest.length;
+          place.bytes += rest.length;
+        }
+      }
+      if (bytes > 0) send(parts, bytes);
+      await Promise.all(underWay);
+    } catch (error) {
+      await Promise.allSettled(underWay);
+      throw error;
+    }
+    if (place.contentOffset < 0) place.contentOffset = contentBytes;
+    return place;
+  };
+
+  return { frame, stream, idle: () => tail };
+}
+
+/** The manifest's block for one piece of a frame. */
+export function blockOf(frame: FrameResult, piece: PieceResult): Block {
+  return {
+    artifact: 0,
+    frameOffset: frame.frameOffset,
+    frameBytes: frame.frameBytes,
+    offset: piece.offset,
+    bytes: piece.bytes,
+    sha256: piece.sha256 ?? '',
+  };
+}
+
+/** Joins what was read, and cuts it into blocks that share one piece of memory each. */
+function blocksOf(parts: Uint8Array[], bytes: number): Piece[] {
+  const pieces: Piece[] = [];
+  let left = bytes;
+  let current = new Uint8Array(Math.min(blockBytesMax, left));
+  let at = 0;
+  for (const part of parts) {
+    let rest = part;
+    while (rest.length > 0) {
+      const take = rest.subarray(0, current.length - at);
+      current.set(take, at);
+      at += take.length;
+      rest = rest.subarray(take.length);
+      if (at < current.length) continue;
+      pieces.push({ kind: 'bytes', bytes: current, hash: true });
+      left -= at;
+      current = new Uint8Array(Math.min(blockBytesMax, left));
+      at = 0;
+    }
+  }
+  return pieces;
+}
+
+/** Collects lines into chunks, compresses them in the pool and seals them in order. */
+function createManifestWriter(file: SealedFile, pool: FramePool, point: SealPointOptions['point']) {
+  let lines: string[] = [];
+  let length = 0;
+  const encoder = new ManifestEncoder(
+    { id: point.id, artifacts: [{ id: point.id, source: point.source.name }] },
+    (text) => {
+      lines.push(text);
+      length += text.length;
+    },
+  );
+  let tail: Promise<void> = Promise.resolve();
+  const flush = () => {
+    const bytes = new TextEncoder().encode(lines.join(''));
+    lines = [];
+    length = 0;
+    tail = tail.then(() => write(bytes));
+    return tail;
+  };
+  const write = async (bytes: Uint8Array) => {
+    for (let at = 0; at < bytes.length; at += frameBytesMax) {
+      const part = bytes.slice(at, at + frameBytesMax);
+      const { compressed } = await pool.pack({ pieces: [{ kind: 'bytes', bytes: part, hash: false }], level: compressionLevel });
+      await file.write(compressed);
+    }
+  };
+  const whenFull = async () => {
+    if (length >= manifestChunkBytes) await flush();
+  };
+  return {
+    entry(entry: Entry) {
+      encoder.entry(entry);
+      return whenFull();
+    },
+    block(block: Block) {
+      encoder.block(block);
+      return whenFull();
+    },
+    async finish() {
+      encoder.end();
+      await flush();
+      return file.finish();
+    },
+  };
+}

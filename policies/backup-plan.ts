@@ -1,0 +1,25 @@
+import type { BackupClass, Level, SourceKind } from './recovery-point.ts';
+
+/** What a backup job will do, decided before it starts. Ids and references only: it travels through the history. */
+export interface BackupPlan {
+  pointId: string;
+  source: string;
+  kind: SourceKind;
+  host: string;
+  level: Level;
+  parent: string | null;
+  classes: BackupClass[];
+  critical: boolean;
+  priority: number;
+  copies: PlannedCopy[];
+  /** Stored sizes of the source's last points, newest first, at most 30: what the size check compares with. */
+  sizeHistory: number[];
+  validationTimeoutMs: number;
+  /** Why the level is not what was asked for, and other things a person should know. */
+  notes: string[];
+}
+
+export interface PlannedCopy {
+  name: string;
+  deadlineMs: number;
+}

@@ -1,0 +1,50 @@
+import type { BackupPlan } from './backup-plan.ts';
+import { Failure } from './failure.ts';
+import { durationSeconds, type Policy, type SourcePolicy } from './policy.ts';
+import type { BackupClass, Level } from './recovery-point.ts';
+
+export interface PlanRequest {
+  source: string;
+  level: Level;
+  classes: BackupClass[];
+  /** ISO-8601; becomes part of the id. */
+  now: string;
+  /** Six or more characters of [a-z0-9], to tell points of one second apart. */
+  random: string;
+  sizeHistory: number[];
+}
+
+/** The source's policy. Throws SourceUnknown, naming those there are. */
+export function sourcePolicy(policy: Policy, name: string): SourcePolicy {
+  const found = policy.sources.find((s) => s.name === name);
+  if (found) return found;
+  const known = policy.sources.map((s) => s.name).join(', ') || 'none';
+  throw new Failure('SourceUnknown', `The policy has no source named "${name}" (it has: ${known}).`, {
+    next: 'Use one of those names, or add the source to the policy file and restart the workers.',
+  });
+}
+
+/** Turns a request into a plan. Pure: the same request and policy give the same plan. */
+export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
+  const source = sourcePolicy(policy, request.source);
+  const notes: string[] = [];
+  if (request.level !== 'full') {
+    notes.push(`A ${request.level} backup was asked for; ${source.kind} sources are always backed up in full here.`);
+  }
+  const stamp = request.now.replace(/\.\d+Z$/, 'Z').replaceAll(/[-:]/g, '');
+  return {
+    pointId: `${source.name}-${stamp.toLowerCase()}-${request.random}`,
+    source: source.name,
+    kind: source.kind,
+    host: source.host,
+    level: 'full',
+    parent: null,
+    classes: request.classes,
+    critical: source.critical,
+    priority: source.priority,
+    copies: policy.copies.map((c) => ({ name: c.name, deadlineMs: durationSeconds(c.deadline) * 1000 })),
+    sizeHistory: request.sizeHistory.slice(0, 30),
+    validationTimeoutMs: durationSeconds(policy.limits.validationTimeout) * 1000,
+    notes,
+  };
+}

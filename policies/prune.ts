@@ -1,0 +1,39 @@
+import { type CopyPolicy, durationSeconds } from './policy.ts';
+
+/** One point of a source, as the catalog knows it. */
+export interface PrunablePoint {
+  pointId: string;
+  copies: { copy: string; state: 'verified' | 'failed' | 'pruned'; publishedAt: string | null }[];
+}
+
+export interface PruneStep {
+  pointId: string;
+  /** The copy to remove. */
+  copy: string;
+  /** The copies that must prove they have it first. */
+  others: string[];
+}
+
+/**
+ * Which copies may go (mission row B6): older than the copy's `pruneAfter` by the store's own clock, while every other
+ * copy of the policy holds the point verified, and at least one other exists. The newest point of the source stays.
+ *
+ * @param points of one source, newest first
+ * @param now ISO-8601
+ */
+export function planPrune(copies: CopyPolicy[], points: PrunablePoint[], now: string): PruneStep[] {
+  const steps: PruneStep[] = [];
+  for (const copy of copies) {
+    if (copy.pruneAfter === undefined) continue;
+    const limit = Date.parse(now) - durationSeconds(copy.pruneAfter) * 1000;
+    const others = copies.filter((c) => c.name !== copy.name).map((c) => c.name);
+    if (others.length === 0) continue;
+    for (const point of points.slice(1)) {
+      const here = point.copies.find((c) => c.copy === copy.name);
+      if (here?.state !== 'verified' || here.publishedAt === null || Date.parse(here.publishedAt) > limit) continue;
+      const safe = others.every((o) => point.copies.some((c) => c.copy === o && c.state === 'verified'));
+      if (safe) steps.push({ pointId: point.pointId, copy: copy.name, others });
+    }
+  }
+  return steps;
+}

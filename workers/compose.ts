@@ -1,0 +1,115 @@
+import { readFile } from 'node:fs/promises';
+import type { Client } from '@temporalio/client';
+import { createCoordinationActivities } from '../activities/coordination.ts';
+import { createHostActivities } from '../activities/host.ts';
+import { createRecoveryActivities } from '../activities/recovery.ts';
+import { createSlotActivities } from '../activities/slot.ts';
+import { createTransferActivities } from '../activities/transfer.ts';
+import { createValidationActivities } from '../activities/validation.ts';
+import { createWatchHolders } from '../activities/watch-holders.ts';
+import { readSigningKey } from '../engine/artifact/index.ts';
+import { openCatalog } from '../engine/catalog/index.ts';
+import { resolveSecret } from '../engine/config/index.ts';
+import { notify } from '../engine/notify/index.ts';
+import { openSource, type Source } from '../engine/sources/index.ts';
+import { createDirectoryStore, openStore, type Store } from '../engine/stores/index.ts';
+import { Failure } from '../policies/failure.ts';
+import { sourcePolicy } from '../policies/plan.ts';
+import type { Policy } from '../policies/policy.ts';
+import type { Role } from '../policies/queues.ts';
+import { isRunning } from './executions.ts';
+
+export interface Composed {
+  activities: object;
+  /** Releases connections. */
+  close(): Promise<void>;
+}
+
+export interface CompositionContext {
+  policy: Policy;
+  client: Client;
+}
+
+/**
+ * Hands each role its parts, and no more: the signing key to backup, store credentials to transfer, an age identity to
+ * validation and recovery, the catalog to coordination and recovery. Secrets are read here and nowhere else.
+ */
+export async function composeActivities(role: Role, { policy, client }: CompositionContext): Promise<Composed> {
+  const stores = new Map<string, Promise<Store>>();
+  const closers: (() => Promise<void>)[] = [
+    async () => {
+      for (const store of stores.values()) await (await store).close();
+    },
+  ];
+  const store = (name: string): Promise<Store> => {
+    const known = stores.get(name) ?? openNamed(policy, name);
+    stores.set(name, known);
+    return known;
+  };
+  const source = async (name: string): Promise<Source> => openSource(sourcePolicy(policy, name), { resolveSecret });
+  const identity = () => resolveSecret(policy.keys.identity);
+  const catalog = async () => {
+    const opened = await openCatalog({ dsn: await resolveSecret(policy.catalog.dsn) });
+    closers.push(() => opened.close());
+    return opened;
+  };
+
+  const activities = await (async (): Promise<object> => {
+    switch (role) {
+      case 'coordination': {
+        const index = await catalog();
+        await index.migrate();
+        return {
+          ...createCoordinationActivities({
+            policy,
+            catalog: index,
+            store,
+            announce: (event) => notify({ policies: policy.notifications, event, resolveSecret }),
+          }),
+          ...createSlotActivities({ client, policy }),
+          ...createWatchHolders({ isRunning: isRunning(client) }),
+        };
+      }
+      case 'backup':
+        return createHostActivities({
+          policy,
+          source,
+          signingKey: async () => readSigningKey(await resolveSecret(policy.keys.signing)),
+          software: await softwareName(),
+          isRunning: isRunning(client),
+        });
+      case 'transfer':
+        return createTransferActivities({ policy, store });
+      case 'validation':
+        return createValidationActivities({
+          policy,
+          source,
+          identity,
+          staging: createDirectoryStore({ name: 'staging', path: policy.staging.path }),
+        });
+      case 'recovery':
+        return createRecoveryActivities({ policy, catalog: await catalog(), store, source, identity, resolveSecret });
+    }
+  })();
+
+  return {
+    activities,
+    close: async () => {
+      for (const close of closers) await close();
+    },
+  };
+}
+
+async function openNamed(policy: Policy, name: string): Promise<Store> {
+  const copy = policy.copies.find((c) => c.name === name);
+  if (copy) return openStore(copy, resolveSecret);
+  throw new Failure('CopyUnknown', `The policy has no copy named "${name}".`, {
+    next: `Use one of: ${policy.copies.map((c) => c.name).join(', ')}.`,
+  });
+}
+
+/** Name and version, as recorded in each recovery point. */
+async function softwareName(): Promise<string> {
+  const { name, version } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'));
+  return `${name} ${version}`;
+}

@@ -1,0 +1,48 @@
+import { parseArgs } from 'node:util';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { loadPolicy } from '../engine/config/index.ts';
+import { Failure, isFailure } from '../policies/failure.ts';
+import { type Role, roles } from '../policies/queues.ts';
+import { startRole } from './roles.ts';
+
+/** `main.ts --role ROLE[,ROLE] --policy FILE [--host NAME]`: serves the roles' task queues until SIGTERM or SIGINT. */
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      role: { type: 'string' },
+      policy: { type: 'string' },
+      host: { type: 'string', default: 'local' },
+    },
+  });
+  if (!values.policy) throw usage('--policy FILE is missing');
+  const wanted = (values.role ?? '').split(',').filter((r) => r !== '');
+  const unknown = wanted.filter((r) => !roles.includes(r as Role));
+  if (wanted.length === 0 || unknown.length > 0) {
+    throw usage(`--role takes one or more of ${roles.join(', ')}${unknown.length > 0 ? `, not ${unknown.join(', ')}` : ''}`);
+  }
+  Runtime.install({ logger: new DefaultLogger('INFO'), shutdownSignals: ['SIGTERM', 'SIGINT'] });
+  const policy = await loadPolicy(values.policy);
+  const running = await Promise.all(
+    wanted.map((role) => startRole(role as Role, { policy, host: values.host })),
+  );
+  process.stdout.write(`ready: ${wanted.join(', ')} on ${values.host}\n`);
+  process.send?.({ ready: wanted });
+  await Promise.all(running.map((r) => r.done));
+}
+
+function usage(what: string): Failure {
+  return new Failure('UsageInvalid', `The worker cannot start: ${what}.`, {
+    next: 'Run: node workers/main.ts --role backup --policy policy.yaml --host NAME',
+  });
+}
+
+try {
+  await main();
+  process.exit(0);
+} catch (error) {
+  if (isFailure(error)) {
+    process.stderr.write(`${error.message}\n${error.next}\n`);
+    process.exit(error.exitCode);
+  }
+  throw error;
+}

@@ -1,0 +1,56 @@
+import { Client, Connection } from '@temporalio/client';
+import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import { Failure } from '../policies/failure.ts';
+import type { Policy } from '../policies/policy.ts';
+import { queues, type Role } from '../policies/queues.ts';
+import { composeActivities } from './compose.ts';
+
+export interface RoleOptions {
+  policy: Policy;
+  /** The machine this worker stands on; part of its queue's name. */
+  host: string;
+}
+
+/** How much each role does at once. The three backup slots hold fleet-wide through the coordinator, and here too. */
+const concurrency: Record<Role, number> = { coordination: 20, backup: 3, transfer: 6, validation: 2, recovery: 2 };
+
+/** Connects and polls the role's queue; `done` resolves when it has shut down. */
+export async function startRole(role: Role, { policy, host }: RoleOptions): Promise<{ done: Promise<void> }> {
+  const { address, namespace } = policy.temporal;
+  const connection = await connect(address);
+  const client = new Client({ connection: await Connection.connect({ address }), namespace });
+  const composed = await composeActivities(role, { policy, client });
+  const options: WorkerOptions = {
+    connection,
+    namespace,
+    taskQueue: queueOf(role, host),
+    activities: composed.activities,
+    maxConcurrentActivityTaskExecutions: concurrency[role],
+    shutdownGraceTime: '10s',
+    // The limit of a cancelled activity's clean-up: an isolated server must be stopped, uploads taken back.
+    shutdownForceTime: '60s',
+    ...(role === 'coordination' ? { workflowsPath: new URL('../workflows/index.ts', import.meta.url).pathname } : {}),
+  };
+  const worker = await Worker.create(options);
+  const done = worker.run().finally(async () => {
+    await composed.close();
+    await client.connection.close();
+    await connection.close();
+  });
+  return { done };
+}
+
+function queueOf(role: Role, host: string): string {
+  return role === 'coordination' ? queues.coordination : queues[role](host);
+}
+
+async function connect(address: string): Promise<NativeConnection> {
+  try {
+    return await NativeConnection.connect({ address });
+  } catch (error) {
+    throw new Failure('TemporalUnreachable', `Temporal does not answer at ${address}.`, {
+      next: 'Start it (npm start brings one up), or correct temporal.address in the policy file.',
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,161 @@
+import type { SealOutcome } from '../activities/host.ts';
+import type { BackupPlan } from '../policies/backup-plan.ts';
+import { formatBytes, formatProgress } from '../policies/progress.ts';
+import { type Validation } from '../policies/recovery-point.ts';
+import type { RuleVerdict } from '../policies/three-two-one.ts';
+import type { BackupResult, BackupStatus, CopyOutcome, Phase } from './contracts.ts';
+
+type CopyState = 'waiting' | 'uploading' | 'verifying' | CopyOutcome['state'];
+
+/** What one backup job knows of itself: phases with their times, and the words for the Web UI. No Temporal in here. */
+export class BackupJob {
+  readonly source: string;
+  readonly startedAt: string;
+  /** Called after every change. */
+  onChange: () => void = () => {};
+  private readonly now: () => number;
+  private readonly finished: Phase[] = [];
+  private current: BackupStatus['phase'] = 'plan';
+  private plan: BackupPlan | null = null;
+  private seal: SealOutcome | null = null;
+  private checksPassed = 0;
+  private readonly copyStates = new Map<string, CopyState>();
+  private position: number | null = null;
+  private waitingSince: number | null = null;
+  private error: string | null = null;
+
+  /** @param now milliseconds since 1970; in a workflow, its own deterministic clock */
+  constructor(source: string, now: () => number) {
+    this.source = source;
+    this.now = now;
+    this.startedAt = new Date(now()).toISOString();
+  }
+
+  get pointId(): string | null {
+    return this.plan?.pointId ?? null;
+  }
+
+  /** Runs a phase and keeps how long it took, also when it fails. */
+  async phase<T>(name: Phase['name'], body: () => Promise<T>): Promise<T> {
+    const from = this.now();
+    this.current = name;
+    this.onChange();
+    try {
+      return await body();
+    } finally {
+      this.finished.push({ name, durationMs: this.now() - from });
+    }
+  }
+
+  planned(plan: BackupPlan): void {
+    this.plan = plan;
+    this.waitingSince = this.now();
+    this.current = 'slot';
+    for (const copy of plan.copies) this.copyStates.set(copy.name, 'waiting');
+    this.onChange();
+  }
+
+  queued(position: number): void {
+    this.position = position;
+    this.onChange();
+  }
+
+  granted(): void {
+    this.position = null;
+    if (this.waitingSince !== null) this.finished.push({ name: 'slot', durationMs: this.now() - this.waitingSince });
+    this.waitingSince = null;
+  }
+
+  sealed(seal: SealOutcome): void {
+    this.seal = seal;
+    this.onChange();
+  }
+
+  validated(validation: Validation): void {
+    this.checksPassed = validation.checks.filter((c) => c.passed).length;
+    this.onChange();
+  }
+
+  copyState(copy: string, state: CopyState): void {
+    this.copyStates.set(copy, state);
+    this.onChange();
+  }
+
+  failed(message: string): void {
+    this.error = message;
+    this.current = 'failed';
+    this.onChange();
+  }
+
+  concluding(): void {
+    if (this.error === null) this.current = 'notify';
+    this.onChange();
+  }
+
+  done(): void {
+    this.current = 'done';
+    this.onChange();
+  }
+
+  phases(): Phase[] {
+    return [...this.finished];
+  }
+
+  progressLine(): string {
+    return formatProgress({
+      backedUpBytes: this.seal?.sourceBytes ?? 0,
+      validated: this.checksPassed,
+      replicating: this.replication(),
+    });
+  }
+
+  status(): BackupStatus {
+    return {
+      source: this.source,
+      pointId: this.pointId,
+      phase: this.current,
+      progressLine: this.progressLine(),
+      phases: this.phases(),
+      queuePosition: this.position,
+    };
+  }
+
+  /** For the Temporal Web UI (Markdown). */
+  markdown(): string {
+    const lines = [this.progressLine(), ''];
+    lines.push(`**Phase**: ${this.current}${this.position === null ? '' : ` (place ${this.position} in the queue)`}`);
+    if (this.plan) lines.push(`**Recovery point**: \`${this.plan.pointId}\` (${this.plan.level})`);
+    if (this.seal) {
+      lines.push(`**Sealed**: ${formatBytes(this.seal.sourceBytes)} → ${formatBytes(this.seal.storedBytes)}`);
+    }
+    for (const [copy, state] of this.copyStates) lines.push(`- ${copy}: ${state}`);
+    for (const note of [...(this.plan?.notes ?? []), ...(this.seal?.warnings ?? [])]) lines.push(`> ${note}`);
+    if (this.error !== null) lines.push('', `**Failed**: ${this.error}`);
+    return lines.join('\n');
+  }
+
+  result(plan: BackupPlan, copies: CopyOutcome[], rule: RuleVerdict): BackupResult {
+    const whole = rule.satisfied && copies.every((c) => c.state === 'verified');
+    return {
+      pointId: plan.pointId,
+      source: plan.source,
+      level: plan.level,
+      outcome: whole ? 'succeeded' : 'partial',
+      sourceBytes: this.seal?.sourceBytes ?? 0,
+      storedBytes: this.seal?.storedBytes ?? 0,
+      checksPassed: this.checksPassed,
+      copies,
+      rule,
+      phases: this.phases(),
+      warnings: [...plan.notes, ...(this.seal?.warnings ?? [])],
+    };
+  }
+
+  private replication(): string {
+    const states = [...this.copyStates.values()];
+    const verified = states.filter((s) => s === 'verified').length;
+    const failed = states.filter((s) => s === 'failed').length;
+    if (states.every((s) => s === 'waiting')) return 'waiting';
+    return `${verified}/${states.length} copies verified${failed > 0 ? `, ${failed} failed` : ''}`;
+  }
+}

@@ -1,0 +1,4 @@
+/** The workflow types, by the names they are started with. */
+export { backup } from './backup.ts';
+export { coordinator } from './coordinator.ts';
+export { restore } from './restore.ts';
