@@ -11,7 +11,7 @@ export {
 } from './keys.ts';
 export { comparePaths } from './manifest.ts';
 export { type OpenPointOptions, openPoint, type PointReader } from './reader.ts';
-export type { Block, Entry, EntryWithBlocks, FileIdentity, FrameResult, Piece, PieceResult, Progress } from './types.ts';
+export type { Block, Entry, EntryType, EntryWithBlocks, FileIdentity, FrameResult, Piece, PieceResult, Progress } from './types.ts';
 export { type VerifyReport, verifyPoint } from './verify.ts';
 export {
   type ArtifactWriter,

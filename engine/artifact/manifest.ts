@@ -149,6 +149,12 @@ export class ManifestEncoder {
     if (this.blocks.length === blocksPerLine) this.flush();
   }
 
+  /** After an entry's blocks: it changed while they were read. */
+  unstable(): void {
+    this.flush();
+    this.out(`${JSON.stringify({ unstable: 1 })}\n`);
+  }
+
   end(): void {
     this.flush();
     this.out(`${JSON.stringify({ end: { entries: this.entries, blocks: this.blockCount, bytes: this.bytes } })}\n`);
@@ -195,8 +201,8 @@ async function* decodeEntries(lines: AsyncIterator<string>): AsyncGenerator<Entr
     yield { ...entry, blocks: decodeBlocks(lines, seen, state) };
     // Whoever did not ask for all the blocks has the rest read over here.
     line = state.following ?? (await nextLine(lines));
-    while ('blocks' in line) {
-      count(seen, line.blocks as BlockTuple[]);
+    while ('blocks' in line || 'unstable' in line) {
+      if ('blocks' in line) count(seen, line.blocks as BlockTuple[]);
       line = await nextLine(lines);
     }
   }

@@ -43,6 +43,8 @@ export interface ArtifactWriter {
   /** Appends to the manifest, which is sorted by path; an entry's blocks follow it. */
   entry(entry: Entry): Promise<void>;
   block(block: Block): Promise<void>;
+  /** Marks the entry given last: it changed while it was read. For entries whose blocks went ahead of that finding. */
+  unstable(): Promise<void>;
 }
 
 export interface StreamPlace {
@@ -88,6 +90,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
       stream: frames.stream,
       entry: manifest.entry,
       block: manifest.block,
+      unstable: manifest.unstable,
     });
     await frames.idle();
     signal.throwIfAborted();
@@ -280,6 +283,10 @@ function createManifestWriter(file: SealedFile, pool: FramePool, point: SealPoin
     },
     block(block: Block) {
       encoder.block(block);
+      return whenFull();
+    },
+    unstable() {
+      encoder.unstable();
       return whenFull();
     },
     async finish() {

@@ -1,6 +1,4 @@
-import type { ArtifactWriter } from '../artifact/index.ts';
-import type { PointReader } from '../artifact/index.ts';
-import type { Progress } from '../artifact/types.ts';
+import type { ArtifactWriter, PointReader, Progress } from '../artifact/index.ts';
 import type { Check, Content, SourceFacts, SourceKind } from '../../policies/recovery-point.ts';
 
 /**

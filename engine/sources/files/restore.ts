@@ -1,0 +1,211 @@
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  ftruncateSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  symlinkSync,
+} from 'node:fs';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { Failure, isFailure } from '../../../policies/failure.ts';
+import { type Entry, extract, type ExtractTarget, type PointReader } from '../../artifact/index.ts';
+import type { RestoreOptions, RestoreResult } from '../source.ts';
+import { yieldToLoop } from './loop.ts';
+import { makeNode, setMtime, setXattr } from './posix.ts';
+import { createFilter } from './walk.ts';
+
+/**
+ * Puts a tree back into a folder that is absent or empty: folders and contents first (contents in parallel), then
+ * links, owners, modes, attributes and times, folders' own last. Owners are set when we are root. Whatever was written
+ * is removed when it fails. Throws TargetNotEmpty, TargetUnusable, Corrupt.
+ */
+export async function restoreTree(point: PointReader, options: RestoreOptions): Promise<RestoreResult> {
+  const into = path.resolve(options.into);
+  const existed = await prepare(into);
+  try {
+    return await write(point, into, options);
+  } catch (error) {
+    if (existed) for (const name of await readdir(into)) await rm(path.join(into, name), { recursive: true, force: true });
+    else await rm(into, { recursive: true, force: true });
+    throw asTargetFailure(error, into);
+  }
+}
+
+async function prepare(into: string): Promise<boolean> {
+  try {
+    const there = readdirSync(into);
+    if (there.length === 0) return true;
+    const some = there.slice(0, 5).join(', ') + (there.length > 5 ? ', …' : '');
+    throw new Failure('TargetNotEmpty', `${into} is not empty: it holds ${there.length} things (${some}).`, {
+      next: 'Restore into a new or empty folder; nothing was written.',
+    });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw asTargetFailure(error, into);
+    try {
+      await mkdir(into, { recursive: true, mode: 0o700 });
+    } catch (mkdirError) {
+      throw asTargetFailure(mkdirError, into);
+    }
+    return false;
+  }
+}
+
+async function write(point: PointReader, into: string, options: RestoreOptions): Promise<RestoreResult> {
+  const filtered = options.paths !== undefined && options.paths.length > 0;
+  const filter = createFilter(options.paths ?? [], []);
+  const wanted = (entry: Entry) => filter(Buffer.from(entry.path).toString()) === 'yes';
+  const result: RestoreResult = { entries: 0, bytes: 0, warnings: [] };
+  const place = (p: Uint8Array) => (p.length === 0 ? Buffer.from(into) : Buffer.concat([Buffer.from(`${into}/`), p]));
+  const breathe = yieldToLoop();
+  /** First names that were not asked for, by path, with the first asked-for name of the same file. */
+  const orphans = new Map<string, Uint8Array>();
+  const keyOf = (p: Uint8Array) => Buffer.from(p).toString('latin1');
+
+  async function* contents(): AsyncGenerator<ExtractTarget> {
+    for await (const entry of point.entries()) {
+      options.signal.throwIfAborted();
+      assertInside(entry.path);
+      await breathe();
+      if (!wanted(entry)) continue;
+      if (filtered) makeParents(into, entry.path);
+      result.entries++;
+      switch (entry.type) {
+        case 'directory':
+          if (entry.path.length > 0) mkdirSync(place(entry.path), { mode: 0o700, recursive: filtered });
+          break;
+        case 'file':
+          yield* blocksOf(entry, place(entry.path));
+          break;
+        case 'hardlink':
+          if (filtered && entry.link && !lexists(place(entry.link)) && !orphans.has(keyOf(entry.link))) {
+            orphans.set(keyOf(entry.link), entry.path);
+          }
+          break;
+        case 'symlink':
+          symlinkSync(Buffer.from(entry.link ?? ''), place(entry.path));
+          break;
+        default:
+          makeNode(place(entry.path), entry.type, entry.mode, entry.rdev ?? { major: 0, minor: 0 });
+      }
+    }
+  }
+
+  async function* blocksOf(entry: Entry & { blocks: AsyncIterable<ExtractTarget['block']> }, file: Buffer) {
+    // Made here, so that empty files and holes at the end are there; never through a link that someone laid.
+    const fd = openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+    try {
+      if (entry.sparse) ftruncateSync(fd, entry.size);
+    } finally {
+      closeSync(fd);
+    }
+    let fileOffset = 0;
+    for await (const block of entry.blocks) {
+      yield { block, path: file, fileOffset, sparse: entry.sparse ?? false };
+      fileOffset += block.bytes;
+    }
+  }
+
+  const onProgress = (bytes: number) => {
+    result.bytes += bytes;
+    options.onProgress({ bytesDone: result.bytes, bytesTotal: point.backup.content.sourceBytes, entriesDone: result.entries });
+  };
+  await extract(point, contents(), { signal: options.signal, onProgress });
+  if (orphans.size > 0) {
+    await extract(point, orphaned(), { signal: options.signal, onProgress });
+  }
+
+  async function* orphaned(): AsyncGenerator<ExtractTarget> {
+    for await (const entry of point.entries()) {
+      const heir = orphans.get(keyOf(entry.path));
+      if (heir) yield* blocksOf(entry, place(heir));
+    }
+  }
+
+  await finish();
+  return result;
+
+  /** Second pass: links, and everything but content. A folder's own comes after all it holds. */
+  async function finish(): Promise<void> {
+    const open: { entry: Entry; prefix: Buffer }[] = [];
+    const leave = (next: Uint8Array | null) => {
+      for (let last = open.at(-1); last; last = open.at(-1)) {
+        const inside = next && (last.prefix.length === 0 || Buffer.from(next).subarray(0, last.prefix.length).equals(last.prefix));
+        if (inside) return;
+        open.pop();
+        apply(last.entry, place(last.entry.path));
+      }
+    };
+    for await (const entry of point.entries()) {
+      options.signal.throwIfAborted();
+      await breathe();
+      leave(entry.path);
+      const file = place(entry.path);
+      if (entry.type === 'directory') {
+        if (!filtered || lexists(file)) open.push({ entry, prefix: prefixOf(entry.path) });
+        continue;
+      }
+      const heir = orphans.get(keyOf(entry.path));
+      if (heir) apply(entry, place(heir));
+      if (!wanted(entry)) continue;
+      if (entry.type !== 'hardlink') {
+        apply(entry, file);
+        continue;
+      }
+      const first = place(orphans.get(keyOf(entry.link ?? Buffer.alloc(0))) ?? entry.link ?? Buffer.alloc(0));
+      if (!first.equals(file)) linkSync(first, file);
+    }
+    leave(null);
+  }
+
+  function apply(entry: Entry, file: Buffer): void {
+    if (process.getuid?.() === 0) lchownSync(file, entry.uid, entry.gid);
+    if (entry.type !== 'symlink') chmodSync(file, entry.mode);
+    for (const [name, value] of Object.entries(entry.xattrs ?? {})) {
+      try {
+        setXattr(file, name, value);
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (!['ENOTSUP', 'EOPNOTSUPP', 'EPERM'].includes(code ?? '')) throw error;
+        if (result.warnings.length < 100) result.warnings.push(`${file.toString()}: ${name} could not be set (${code})`);
+      }
+    }
+    setMtime(file, entry.mtimeNs);
+  }
+}
+
+function prefixOf(p: Uint8Array): Buffer {
+  return p.length === 0 ? Buffer.alloc(0) : Buffer.concat([p, Buffer.from('/')]);
+}
+
+function makeParents(into: string, p: Uint8Array): void {
+  const end = Buffer.from(p).lastIndexOf(0x2f);
+  if (end > 0) mkdirSync(Buffer.concat([Buffer.from(`${into}/`), Buffer.from(p).subarray(0, end)]), { recursive: true, mode: 0o700 });
+}
+
+function lexists(file: Buffer): boolean {
+  return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** A manifest is authenticated, yet no name in it may ever lead out of the target. */
+function assertInside(p: Uint8Array): void {
+  const segments = Buffer.from(p).toString('latin1').split('/');
+  if (p.length === 0 || !segments.some((s) => s === '' || s === '.' || s === '..' || s.includes('\0'))) return;
+  throw new Failure('Corrupt', `The manifest names a path that leads out of its tree: ${JSON.stringify(segments.join('/'))}.`, {
+    next: 'Do not use this recovery point; find out who wrote it.',
+  });
+}
+
+function asTargetFailure(error: unknown, into: string): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (isFailure(error) || code === undefined || code === 'ABORT_ERR' || !/^E[A-Z]+$/.test(code)) return error;
+  return new Failure('TargetUnusable', `The restore into ${into} failed: ${String(error)}.`, {
+    next: code === 'ENOSPC' ? 'Free space there, or restore elsewhere.' : 'Mend what is named, or restore elsewhere.',
+    cause: error,
+  });
+}

@@ -1,0 +1,307 @@
+import { lstatSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { Failure } from '../../../policies/failure.ts';
+import type { FilesSource } from '../../../policies/policy.ts';
+import {
+  type ArtifactWriter,
+  type Block,
+  blockBytesMax,
+  blockOf,
+  type Entry,
+  type FrameResult,
+  frameBytesMax,
+  type Piece,
+  type PieceResult,
+} from '../../artifact/index.ts';
+import type { SealOptions, SealResult } from '../source.ts';
+import { endOfArchive, paddingOf, tarHeader } from './tar.ts';
+import { cannotRead, type Found, walk } from './walk.ts';
+
+/** Larger files are passed on block by block as they are read; smaller ones only once they are known to be whole. */
+const heldBytesMax = 1024 * 1024 * 1024;
+const attemptsMax = 3;
+const retryDelayMs = 100;
+const warningsMax = 100;
+
+type TreePolicy = Pick<FilesSource, 'path'> &
+  Partial<Pick<FilesSource, 'include' | 'exclude' | 'oneFileSystem' | 'onUnstable' | 'onUnreadable'>>;
+
+/** A file on its way: pieces still to come, blocks that came, and the worst that happened to them. */
+interface Pending {
+  found: Found;
+  open: number;
+  blocks: Block[];
+  state: PieceResult['state'];
+  errno: string;
+}
+
+/**
+ * Seals a tree as a pax tar: headers, contents and padding packed into frames; a file that fits goes into one frame
+ * with its neighbours, a larger one is cut into blocks of 1 MiB. A file that changed while it was read is read again,
+ * as a further member (of members of one name, tar takes the last); one of more than 1 GiB, or one that changes every
+ * time, stays as it is and is marked. What vanished is left out of the manifest.
+ */
+export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, options: SealOptions): Promise<SealResult> {
+  const capturedAt = new Date().toISOString();
+  const warnings: string[] = [];
+  let warningsLeft = 0;
+  const warn = (line: string) => {
+    if (warnings.length < warningsMax) warnings.push(line);
+    else warningsLeft++;
+  };
+  const totals = { content: 0, source: 0, entries: 0, unstable: 0 };
+  const queue: Pending[] = [];
+  const inFlight: Promise<void>[] = [];
+  let frame = newFrame();
+
+  for await (const found of walk({ ...policy, root: policy.path, warn })) {
+    options.signal.throwIfAborted();
+    const pending = newPending(found);
+    if (found.entry.size > heldBytesMax) {
+      await flush();
+      await drain();
+      await sealHuge(pending);
+    } else {
+      // Held open while it is being added: its first blocks may come back before its last ones are sent.
+      pending.open++;
+      queue.push(pending);
+      await add(pending);
+      pending.open--;
+    }
+  }
+  addBytes(endOfArchive(totals.content + frame.bytes));
+  await flush();
+  await drain();
+  if (warningsLeft > 0) warnings.push(`… and ${warningsLeft} warnings more`);
+  return {
+    capturedAt,
+    facts: { path: policy.path },
+    warnings,
+    content: {
+      format: 'pax-tar',
+      bytes: totals.content,
+      sourceBytes: totals.source,
+      entries: totals.entries,
+      unstable: totals.unstable,
+    },
+  };
+
+  /** Adds header, content and padding to the frame; sends frames as they fill. */
+  async function add(pending: Pending): Promise<void> {
+    const { entry, file } = pending.found;
+    addBytes(tarHeader(entry));
+    if (entry.type !== 'file' || entry.size === 0) return;
+    // A file that fits a frame of its own is not torn apart over two.
+    if (entry.size <= blockBytesMax && frame.bytes + entry.size > frameBytesMax) await flush();
+    for (let offset = 0; offset < entry.size; offset += blockBytesMax) {
+      const bytes = Math.min(blockBytesMax, entry.size - offset);
+      if (frame.bytes + bytes > frameBytesMax) await flush();
+      pending.open++;
+      frame.owners.push({ piece: frame.pieces.length, pending });
+      frame.pieces.push({ kind: 'file', path: file, offset, bytes, expect: entry });
+      frame.bytes += bytes;
+    }
+    const padding = paddingOf(entry.size);
+    if (padding > 0) addBytes(Buffer.alloc(padding));
+  }
+
+  /** Headers and padding; they may be cut anywhere, for only tar readers care for them. */
+  function addBytes(bytes: Buffer): void {
+    let rest = bytes;
+    while (rest.length > 0) {
+      if (frame.bytes === frameBytesMax) send();
+      const part = rest.subarray(0, frameBytesMax - frame.bytes);
+      frame.pieces.push({ kind: 'bytes', bytes: part, hash: false });
+      frame.bytes += part.length;
+      rest = rest.subarray(part.length);
+    }
+  }
+
+  function send(): void {
+    const { pieces, owners, bytes } = frame;
+    frame = newFrame();
+    if (bytes === 0) return;
+    totals.content += bytes;
+    const sent = writer.frame(pieces).then((result) => {
+      for (const { piece, pending } of owners) settle(pending, result, piece);
+    });
+    // Awaited in its turn; until then a failure must not count as unhandled.
+    sent.catch(() => {});
+    inFlight.push(sent);
+  }
+
+  async function flush(): Promise<void> {
+    send();
+    while (inFlight.length >= writer.maxInFlight) await inFlight.shift();
+    await emit();
+  }
+
+  /** Waits for all that is under way. */
+  async function drain(): Promise<void> {
+    while (inFlight.length > 0) await inFlight.shift();
+    await emit();
+  }
+
+  /** Passes on the entries at the head of the queue that are complete, in order. */
+  async function emit(): Promise<void> {
+    for (let head = queue[0]; head && head.open === 0; head = queue[0]) {
+      queue.shift();
+      await pass(head);
+    }
+  }
+
+  async function pass(first: Pending): Promise<void> {
+    let pending = first;
+    for (let attempt = 1; pending.state === 'changed' && attempt < attemptsMax; attempt++) {
+      await setTimeout(retryDelayMs * attempt, undefined, { signal: options.signal });
+      const again = look(pending.found);
+      if (!again) {
+        pending.state = 'vanished';
+        break;
+      }
+      pending = newPending(again);
+      await addAlone(pending);
+    }
+    const { entry, file } = pending.found;
+    const name = file.toString();
+    if (pending.state === 'vanished') {
+      warn(`left out ${name}, which vanished while it was read`);
+      return;
+    }
+    if (pending.state === 'unreadable') {
+      if (policy.onUnreadable !== 'warn') throw cannotRead(name, pending.errno);
+      warn(`left out ${name}, which cannot be read (${pending.errno})`);
+      return;
+    }
+    if (pending.state === 'changed') noteUnstable(name);
+    await writer.entry(pending.state === 'changed' ? { ...entry, unstable: true } : entry);
+    for (const block of pending.blocks) await writer.block(block);
+    count(entry);
+  }
+
+  /** A retried file, as a tar member of its own in frames of its own. */
+  async function addAlone(pending: Pending): Promise<void> {
+    await sendAlone(pending, async () => {});
+  }
+
+  async function sendAlone(pending: Pending, settled: () => Promise<void>): Promise<void> {
+    const { entry, file } = pending.found;
+    const sent: Promise<void>[] = [];
+    for (const pieces of piecesAlone(entry, file)) {
+      options.signal.throwIfAborted();
+      totals.content += pieces.reduce((sum, p) => sum + (p.kind === 'bytes' ? p.bytes.length : p.bytes), 0);
+      pending.open += pieces.filter((p) => p.kind === 'file').length;
+      sent.push(
+        writer.frame(pieces).then((result) => {
+          for (const [i, p] of pieces.entries()) if (p.kind === 'file') settle(pending, result, i);
+          return settled();
+        }),
+      );
+      if (sent.length >= writer.maxInFlight) await sent.shift();
+    }
+    await Promise.all(sent);
+  }
+
+  /** A file too large to hold its blocks back: the entry goes first, the blocks as they come, the mark at the end. */
+  async function sealHuge(pending: Pending): Promise<void> {
+    const { entry, file } = pending.found;
+    await writer.entry(entry);
+    await sendAlone(pending, async () => {
+      const blocks = pending.blocks;
+      pending.blocks = [];
+      await Promise.all(blocks.map((b) => writer.block(b)));
+    });
+    if (pending.state === 'unreadable' || pending.state === 'vanished') throw cannotRead(file.toString(), pending.errno || 'ENOENT');
+    if (pending.state === 'changed') {
+      noteUnstable(file.toString());
+      await writer.unstable();
+    }
+    count(entry);
+  }
+
+  function noteUnstable(name: string): void {
+    if (policy.onUnstable === 'fail') {
+      throw new Failure('SourceChanged', `${name} changed every time it was read.`, {
+        next: 'Quiet its writer with a pre hook, back up a snapshot, exclude it, or set onUnstable: warn for this source.',
+      });
+    }
+    totals.unstable++;
+    warn(`${name} changed every time it was read; its content is from several moments`);
+  }
+
+  function count(entry: Entry): void {
+    totals.entries++;
+    totals.source += entry.size;
+    options.onProgress({ bytesDone: totals.source, bytesTotal: 0, entriesDone: totals.entries });
+  }
+
+  /** Looks at a path once more; null when it is gone, or is something else by now. */
+  function look(found: Found): Found | null {
+    try {
+      const s = lstatSync(found.file, { bigint: true });
+      if (!s.isFile()) return null;
+      return {
+        file: found.file,
+        entry: {
+          ...found.entry,
+          size: Number(s.size),
+          mtimeNs: String(s.mtimeNs),
+          ctimeNs: String(s.ctimeNs),
+          ino: String(s.ino),
+          dev: String(s.dev),
+          mode: Number(s.mode & 0o7777n),
+        },
+      };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      throw error;
+    }
+  }
+}
+
+interface Frame {
+  pieces: Piece[];
+  owners: { piece: number; pending: Pending }[];
+  bytes: number;
+}
+
+function newFrame(): Frame {
+  return { pieces: [], owners: [], bytes: 0 };
+}
+
+function newPending(found: Found): Pending {
+  return { found, open: 0, blocks: [], state: 'ok', errno: '' };
+}
+
+function settle(pending: Pending, frame: FrameResult, index: number): void {
+  const piece = frame.pieces[index];
+  if (!piece) throw new RangeError(`frame without piece ${index}`);
+  pending.open--;
+  pending.blocks.push(blockOf(frame, piece));
+  if (piece.state === 'ok') return;
+  pending.state = piece.state;
+  pending.errno = piece.errno ?? '';
+}
+
+/** The frames of one member by itself. */
+function* piecesAlone(entry: Entry, file: Buffer): Generator<Piece[]> {
+  let pieces: Piece[] = [{ kind: 'bytes', bytes: tarHeader(entry), hash: false }];
+  let bytes = pieces[0]?.kind === 'bytes' ? pieces[0].bytes.length : 0;
+  for (let offset = 0; offset < entry.size; offset += blockBytesMax) {
+    const length = Math.min(blockBytesMax, entry.size - offset);
+    if (bytes + length > frameBytesMax) {
+      yield pieces;
+      pieces = [];
+      bytes = 0;
+    }
+    pieces.push({ kind: 'file', path: file, offset, bytes: length, expect: entry });
+    bytes += length;
+  }
+  const padding = paddingOf(entry.size);
+  if (bytes + padding > frameBytesMax) {
+    yield pieces;
+    pieces = [];
+  }
+  if (padding > 0) pieces.push({ kind: 'zeros', bytes: padding });
+  if (pieces.length > 0) yield pieces;
+}
