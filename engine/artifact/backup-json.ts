@@ -1,7 +1,15 @@
 import { sign, verify } from 'node:crypto';
 import canonicalizeModule from 'canonicalize';
+import type { z } from 'zod';
 import { Failure } from '../../policies/failure.ts';
-import { type BackupJson, backupFormat, backupJson, type SealedPoint, type Validation } from '../../policies/recovery-point.ts';
+import {
+  type BackupJson,
+  backupFormat,
+  backupJson,
+  type SealedPoint,
+  sealedPoint,
+  type Validation,
+} from '../../policies/recovery-point.ts';
 import { publicKeyFrom, publicKeyOf, type SigningKey } from './keys.ts';
 
 /** The bytes that are signed: RFC 8785 canonical JSON of the document without its signature. */
@@ -28,12 +36,41 @@ export function signBackupJson(point: SealedPoint & { validation: Validation }, 
  * @param trusted raw Ed25519 public keys, base64
  */
 export function parseBackupJson(bytes: Uint8Array | string, trusted: string[]): BackupJson {
-  const text = typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString('utf8');
+  const parsed = parse('backup.json', backupJson, bytes);
+  const { signature, ...signed } = parsed;
+  if (!trusted.includes(signature.publicKey)) {
+    throw new Failure('SignatureInvalid', `backup.json of ${signed.id} is signed by ${signature.publicKey}, which is not trusted.`, {
+      next: 'If that key is yours, add it to keys.trusted in the policy file; otherwise someone else wrote this point.',
+    });
+  }
+  if (!verifies(signed, signature)) {
+    throw new Failure('SignatureInvalid', `backup.json of ${signed.id} was changed after it was signed.`, {
+      next: 'Use another copy of this recovery point.',
+    });
+  }
+  return parsed;
+}
+
+/** Reads `sealed.json`, which describes a point that is staged and not yet signed. Throws Corrupt, FormatUnsupported. */
+export function parseSealedJson(bytes: Uint8Array | string): SealedPoint {
+  return parse('sealed.json', sealedPoint, bytes);
+}
+
+function verifies(signed: object, { publicKey, value }: BackupJson['signature']): boolean {
+  try {
+    return verify(null, canonicalBytes(signed), publicKeyFrom(publicKey), Buffer.from(value, 'base64'));
+  } catch {
+    // The trusted key itself is none.
+    return false;
+  }
+}
+
+function parse<T>(name: string, schema: z.ZodType<T>, bytes: Uint8Array | string): T {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(typeof bytes === 'string' ? bytes : new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
-    throw corrupt('it is not JSON', error);
+    throw corrupt(name, 'it is not JSON', error);
   }
   const format = typeof value === 'object' && value !== null && 'format' in value ? value.format : undefined;
   if (typeof format === 'string' && format !== backupFormat && format.startsWith('backup-coordinator/')) {
@@ -41,27 +78,14 @@ export function parseBackupJson(bytes: Uint8Array | string, trusted: string[]): 
       next: 'Use a newer version of this software to read it.',
     });
   }
-  const parsed = backupJson.safeParse(value);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw corrupt(`${issue?.path.join('.') || 'the document'}: ${issue?.message ?? 'malformed'}`, parsed.error);
-  }
-  const { signature, ...signed } = parsed.data;
-  if (!trusted.includes(signature.publicKey)) {
-    throw new Failure('SignatureInvalid', `backup.json of ${signed.id} is signed by ${signature.publicKey}, which is not trusted.`, {
-      next: 'If that key is yours, add it to keys.trusted in the policy file; otherwise someone else wrote this point.',
-    });
-  }
-  if (!verify(null, canonicalBytes(signed), publicKeyFrom(signature.publicKey), Buffer.from(signature.value, 'base64'))) {
-    throw new Failure('SignatureInvalid', `backup.json of ${signed.id} was changed after it was signed.`, {
-      next: 'Use another copy of this recovery point.',
-    });
-  }
-  return parsed.data;
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw corrupt(name, `${issue?.path.join('.') || 'the document'}: ${issue?.message ?? 'malformed'}`, parsed.error);
 }
 
-function corrupt(what: string, cause: unknown): Failure {
-  return new Failure('Corrupt', `backup.json is damaged: ${what}.`, {
+function corrupt(name: string, what: string, cause: unknown): Failure {
+  return new Failure('Corrupt', `${name} is damaged: ${what}.`, {
     next: 'Use another copy of this recovery point; "backupctl backup verify" shows which are good.',
     cause,
   });

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { PackJob, Packed, ThreadFailure, ThreadJob, ThreadReply, UnpackJob, Unpacked } from './frame-jobs.ts';
+import { portable } from './frame-post.ts';
 
 /** Threads shared by all jobs of this process; they end when the last user has let go. */
 export interface FramePool {
@@ -28,6 +29,7 @@ interface Waiting {
 
 interface Shared {
   users: number;
+  size: number;
   threads: Thread[];
   queue: Waiting[];
 }
@@ -39,16 +41,16 @@ interface Thread {
 
 /** Two jobs at a thread: one runs while the next is already there. */
 const jobsPerThread = 2;
+/** A thread costs some 25 MiB and compresses some 600 MB/s: more of them outrun any disk, at the price of memory. */
+const threadsMax = 4;
 let shared: Shared | null = null;
 let nextSeq = 0;
 
-/** Takes a share in the pool, starting it if need be. Every acquire needs its release. */
+/** Takes a share in the pool, which starts with the first job. Every acquire needs its release. */
 export function acquireFramePool(): FramePool {
-  shared ??= { users: 0, threads: [], queue: [] };
+  shared ??= { users: 0, size: Math.min(threadsMax, Math.max(1, availableParallelism())), threads: [], queue: [] };
   const pool = shared;
   pool.users++;
-  const count = Math.max(1, availableParallelism());
-  while (pool.threads.length < count) pool.threads.push(startThread(pool));
   let released = false;
   const run = (job: ThreadJob) =>
     new Promise<Packed | Unpacked>((resolve, reject) => {
@@ -56,7 +58,7 @@ export function acquireFramePool(): FramePool {
       feed(pool);
     });
   return {
-    threads: count,
+    threads: pool.size,
     pack: async (job) => (await run({ ...job, kind: 'pack', seq: nextSeq++ })) as Packed,
     unpack: async (job) => (await run({ ...job, kind: 'unpack', seq: nextSeq++ })) as Unpacked,
     async release() {
@@ -87,8 +89,8 @@ function startThread(pool: Shared): Thread {
     else waiting?.resolve(reply);
   });
   worker.on('error', (error) => {
-    // The thread is gone and its jobs with it; another takes its place for those still queued.
-    pool.threads[pool.threads.indexOf(thread)] = startThread(pool);
+    // The thread is gone and its jobs with it; another takes its place when there is work for it.
+    pool.threads = pool.threads.filter((t) => t !== thread);
     for (const waiting of thread.running.values()) waiting.reject(error instanceof Error ? error : new Error(String(error)));
     feed(pool);
   });
@@ -97,21 +99,14 @@ function startThread(pool: Shared): Thread {
 
 function feed(pool: Shared): void {
   while (pool.queue.length > 0) {
+    while (pool.threads.length < pool.size) pool.threads.push(startThread(pool));
     const thread = pool.threads.reduce((a, b) => (b.running.size < a.running.size ? b : a));
     if (thread.running.size >= jobsPerThread) return;
     const waiting = pool.queue.shift();
     if (!waiting) return;
     thread.running.set(waiting.job.seq, waiting);
     thread.worker.ref();
-    thread.worker.postMessage(waiting.job, transferable(waiting.job));
+    const { job, transfer } = portable(waiting.job);
+    thread.worker.postMessage(job, transfer);
   }
-}
-
-/** Memory that a job's bytes own alone is handed over; what shares memory with others is copied by the post. */
-function transferable(job: ThreadJob): ArrayBuffer[] {
-  const views =
-    job.kind === 'pack' ? job.pieces.flatMap((p) => (p.kind === 'bytes' ? [p.bytes] : [])) : [job.compressed];
-  return views.flatMap(({ buffer, byteLength }) =>
-    buffer instanceof ArrayBuffer && buffer.byteLength === byteLength && byteLength > 64 * 1024 ? [buffer] : [],
-  );
 }

@@ -1,5 +1,6 @@
 /** The sealed format: docs/format.md. */
-export { parseBackupJson, signBackupJson } from './backup-json.ts';
+export { parseBackupJson, parseSealedJson, signBackupJson } from './backup-json.ts';
+export { assertSealedFor } from './encryption-check.ts';
 export { type ExtractTarget, extract } from './extract.ts';
 export {
   generateIdentity,

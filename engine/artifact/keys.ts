@@ -7,10 +7,22 @@ export function generatePointKey(): Buffer {
   return randomBytes(32);
 }
 
-/** Wraps the key for age recipients. The plaintext is 64 lower-case hex digits and a newline (docs/format.md). */
+/**
+ * Wraps the key for age recipients. The plaintext is 64 lower-case hex digits and a newline (docs/format.md).
+ * Throws PolicyInvalid when there is no recipient, or one is not an age recipient.
+ */
 export async function wrapKey(key: Uint8Array, recipients: string[]): Promise<Uint8Array> {
   const encrypter = new age.Encrypter();
-  for (const recipient of recipients) encrypter.addRecipient(recipient);
+  if (recipients.length === 0) throw badRecipients('it names nobody');
+  for (const recipient of recipients) {
+    try {
+      encrypter.addRecipient(recipient);
+    } catch (error) {
+      // An identity that was put here by mistake must not be printed.
+      const shown = recipient.startsWith('age1') ? recipient : `an entry that does not begin with "age1"`;
+      throw badRecipients(`${shown} is not an age recipient`, error);
+    }
+  }
   return encrypter.encrypt(`${Buffer.from(key).toString('hex')}\n`);
 }
 
@@ -31,11 +43,11 @@ export async function unwrapKey(wrapped: Uint8Array, identity: string, recipient
       cause: error,
     });
   }
+  const own = await recipientOf(identity);
   let text: string;
   try {
     text = await decrypter.decrypt(wrapped, 'text');
   } catch (error) {
-    const own = await recipientOf(identity);
     if (recipients.includes(own)) throw corruptKey(error);
     throw new Failure('KeyWrong', `The identity of ${own} does not open this point; it is sealed for ${recipients.join(', ')}.`, {
       next: 'Use the identity of one of those recipients.',
@@ -43,6 +55,13 @@ export async function unwrapKey(wrapped: Uint8Array, identity: string, recipient
   }
   if (!/^[0-9a-f]{64}\n$/.test(text)) throw corruptKey(undefined);
   return Buffer.from(text.trim(), 'hex');
+}
+
+function badRecipients(what: string, cause?: unknown): Failure {
+  return new Failure('PolicyInvalid', `keys.recipients cannot be used: ${what}.`, {
+    next: 'Name the public recipients (age1…) that "age-keygen -y" prints for your identities.',
+    cause,
+  });
 }
 
 function corruptKey(cause: unknown): Failure {

@@ -1,6 +1,6 @@
 import { PassThrough, Readable } from 'node:stream';
 import { createZstdDecompress } from 'node:zlib';
-import { Failure } from '../../policies/failure.ts';
+import { Failure, isFailure } from '../../policies/failure.ts';
 import {
   backupJsonName,
   keyName,
@@ -8,10 +8,9 @@ import {
   pointPrefix,
   type SealedObject,
   type SealedPoint,
-  sealedPoint,
 } from '../../policies/recovery-point.ts';
 import { readBytes, type Store } from '../stores/index.ts';
-import { parseBackupJson } from './backup-json.ts';
+import { parseBackupJson, parseSealedJson } from './backup-json.ts';
 import { acquireFramePool } from './frame-pool.ts';
 import { unwrapKey } from './keys.ts';
 import { decodeManifest } from './manifest.ts';
@@ -50,25 +49,26 @@ export interface OpenPointOptions {
 export async function openPoint(options: OpenPointOptions): Promise<PointReader> {
   const { store, source, id } = options;
   const prefix = pointPrefix(source, id);
-  const backup = options.sealed
-    ? sealedPoint.parse(JSON.parse((await readBytes(store, prefix + sealedJsonName)).toString()))
-    : await readBackup(options, prefix);
+  const backup = await readDescription(options, prefix);
   const wrapped = await readBytes(store, prefix + keyName).catch((error: unknown) => {
-    if (!(error instanceof Failure) || error.type !== 'ObjectMissing') throw error;
+    if (!isFailure(error, 'ObjectMissing')) throw error;
     throw new Failure('KeyMissing', `The wrapped key of ${id} is missing in ${store.name}.`, {
       next: 'Use another copy of this recovery point.',
       cause: error,
     });
   });
   const key = await unwrapKey(wrapped, options.identity, backup.encryption.recipients);
-  const open = (role: ObjectRole) => {
+  const open = async (role: ObjectRole) => {
     const object = objectOf(backup, role);
+    const name = prefix + object.name;
+    const { bytes } = await store.head(name);
+    if (bytes !== object.bytes) throw corrupt(`${name} has ${bytes} bytes instead of ${object.bytes}`);
     return openStream({
       key,
       associatedData: `${id}/${role}`,
-      name: `${prefix}${object.name}`,
+      name,
       cipherBytes: object.bytes,
-      fetch: (offset, length) => fetchRange(store, prefix + object.name, offset, length, options.signal),
+      fetch: (offset, length) => fetchRange(store, name, offset, length, options.signal),
     });
   };
   let artifact: Promise<StreamDecryptor> | null = null;
@@ -78,13 +78,22 @@ export async function openPoint(options: OpenPointOptions): Promise<PointReader>
     prefix,
     key,
     artifact: () => {
-      artifact ??= open('artifact');
+      artifact ??= open('artifact').catch((error: unknown) => {
+        // What failed once may come right: a store that was out of reach is asked again.
+        artifact = null;
+        throw error;
+      });
       return artifact;
     },
     async *entries() {
       const lines = manifestLines(await open('manifest'));
       const { header, entries } = await decodeManifest(lines[Symbol.asyncIterator]());
       if (header.id !== id) throw corrupt(`the manifest is that of ${header.id}, not of ${id}`);
+      if (header.artifacts.length !== 1) {
+        throw new Failure('FormatUnsupported', `${id} refers to blocks of other points, which this version cannot read.`, {
+          next: 'Use a newer version of this software to read it.',
+        });
+      }
       yield* entries;
     },
     content: (path, signal) => Readable.from(contentOf(reader, path, signal), { objectMode: false }),
@@ -92,16 +101,20 @@ export async function openPoint(options: OpenPointOptions): Promise<PointReader>
   return reader;
 }
 
-async function readBackup({ store, id, trusted }: OpenPointOptions, prefix: string): Promise<SealedPoint> {
-  const bytes = await readBytes(store, prefix + backupJsonName).catch((error: unknown) => {
-    if (!(error instanceof Failure) || error.type !== 'ObjectMissing') throw error;
-    throw new Failure('PointUnknown', `${store.name} has no recovery point ${id}.`, {
+async function readDescription(options: OpenPointOptions, prefix: string): Promise<SealedPoint> {
+  const { store, source, id } = options;
+  const name = options.sealed ? sealedJsonName : backupJsonName;
+  const bytes = await readBytes(store, prefix + name).catch((error: unknown) => {
+    if (!isFailure(error, 'ObjectMissing')) throw error;
+    throw new Failure('PointUnknown', `${store.name} has no recovery point ${id} of ${source}.`, {
       next: '"backupctl backup list" shows the points and where each lies.',
       cause: error,
     });
   });
-  const backup = parseBackupJson(bytes, trusted ?? []);
-  if (backup.id !== id) throw corrupt(`backup.json is that of ${backup.id}, not of ${id}`);
+  const backup = options.sealed ? parseSealedJson(bytes) : parseBackupJson(bytes, options.trusted ?? []);
+  if (backup.id !== id || backup.source.name !== source) {
+    throw corrupt(`${prefix}${name} is that of ${backup.source.name}/${backup.id}`);
+  }
   return backup;
 }
 
@@ -190,13 +203,22 @@ async function* contentOf(reader: PointReader, path: string, signal?: AbortSigna
       const compressed = await artifact.read(frame.frameOffset, frame.frameBytes);
       const { content, problems } = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: true });
       if (problems[0] || !content) throw frameProblem(reader, frame.frameOffset, problems[0]?.what ?? 'is empty');
-      const first = frame.blocks[0]?.offset ?? 0;
-      const length = frame.blocks.reduce((sum, b) => sum + b.bytes, 0);
-      return content.subarray(first, first + length);
+      return joined(frame.blocks.map((b) => content.subarray(b.offset, b.offset + b.bytes)));
     }
   } finally {
     await pool.release();
   }
+}
+
+/** The bytes of one entry in one frame: as they stand where they lie side by side, which is nearly always. */
+function joined(parts: Uint8Array[]): Uint8Array {
+  const first = parts[0] ?? new Uint8Array();
+  let end = first.byteOffset;
+  for (const part of parts) {
+    if (part.byteOffset !== end) return Buffer.concat(parts);
+    end += part.byteLength;
+  }
+  return new Uint8Array(first.buffer, first.byteOffset, end - first.byteOffset);
 }
 
 /** Names the frame that is not what was sealed. */

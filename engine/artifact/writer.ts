@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { Readable } from 'node:stream';
+import { addAbortSignal, type Readable } from 'node:stream';
 import type { SealedPoint } from '../../policies/recovery-point.ts';
 import {
   artifactNames,
   backupFormat,
+  type Content,
   keyName,
   manifestName,
-  type Content,
   type SourceFacts,
   sealedPoint,
 } from '../../policies/recovery-point.ts';
@@ -59,20 +59,23 @@ export interface SealPointOptions {
   /** age recipients. */
   recipients: string[];
   software: string;
-  contentFormat: Content['format'];
   signal: AbortSignal;
+  /** `content.bytes` and `content.entries` are set to what was written, whatever is returned. */
   seal(writer: ArtifactWriter): Promise<{ content: Content; facts: SourceFacts; capturedAt: string }>;
 }
 
 /**
  * Seals one recovery point into a folder: artifact, manifest, wrapped key, and `sealed.json` last. What it wrote is
- * removed when it fails or is aborted. Throws StagingFull, and whatever the source throws.
+ * removed when it fails or is aborted. Throws PolicyInvalid for a recipient that is none (before anything is read),
+ * StagingFull, and whatever the source throws.
  */
 export async function sealPoint(options: SealPointOptions): Promise<SealedPoint> {
   const { dir, point, signal } = options;
   const startedAt = new Date().toISOString();
-  const names = [artifactNames[options.contentFormat], manifestName, keyName, sealedJsonName];
+  const temporary = ['artifact.new', `${sealedJsonName}.new`];
+  const names = [...Object.values(artifactNames), manifestName, keyName, sealedJsonName];
   const key = generatePointKey();
+  const wrapped = await wrapKey(key, options.recipients);
   const pool = acquireFramePool();
   const opened: SealedFile[] = [];
   const create = async (role: 'artifact' | 'manifest', name: string) => {
@@ -80,10 +83,13 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     opened.push(file);
     return file;
   };
+  let idle: () => Promise<unknown> = async () => {};
   try {
-    const artifact = await create('artifact', names[0] ?? '');
+    // Its name says what it holds, which the source tells at its end.
+    const artifact = await create('artifact', 'artifact.new');
     const manifest = createManifestWriter(await create('manifest', manifestName), pool, point);
     const frames = createFrameWriter(artifact, pool, signal, manifest.block);
+    idle = () => Promise.allSettled([frames.idle(), manifest.idle()]);
     const result = await options.seal({
       maxInFlight: pool.threads * 2,
       frame: frames.frame,
@@ -93,9 +99,13 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
       unstable: manifest.unstable,
     });
     await frames.idle();
+    // An empty stream would be no zstd at all.
+    if (artifact.plainBytes === 0) await frames.frame([]);
     signal.throwIfAborted();
-    const objects = [await artifact.finish(), await manifest.finish()];
-    const wrapped = await wrapKey(key, options.recipients);
+    const content = { ...result.content, bytes: frames.contentBytes(), entries: manifest.entries() };
+    const artifactName = artifactNames[content.format];
+    const objects = [{ ...(await artifact.finish()), name: artifactName }, await manifest.finish()];
+    await rename(path.join(dir, 'artifact.new'), path.join(dir, artifactName));
     const keyFile = path.join(dir, keyName);
     await orFull(keyFile, () => writeFile(keyFile, wrapped, { mode: 0o600, flag: 'wx', flush: true }));
     objects.push({
@@ -110,7 +120,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
       startedAt,
       capturedAt: result.capturedAt,
       sealedAt: new Date().toISOString(),
-      content: result.content,
+      content,
       facts: result.facts,
       objects,
       compression: { scheme: 'zstd', level: compressionLevel },
@@ -122,8 +132,10 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     await syncDirectory(dir, { rename: [`${file}.new`, file] });
     return sealed;
   } catch (error) {
+    // What is under way still holds the files.
+    await idle();
     for (const file of opened) await file.close();
-    await removeFiles(dir, [...names, `${sealedJsonName}.new`]);
+    await removeFiles(dir, [...names, ...temporary]);
     throw error;
   } finally {
     key.fill(0);
@@ -138,6 +150,7 @@ function createFrameWriter(
   signal: AbortSignal,
   addBlock: (block: Block) => Promise<void>,
 ) {
+  // Once a frame has failed, all that follow fail with it: the artifact must have no gap.
   let tail: Promise<unknown> = Promise.resolve();
   let contentBytes = 0;
 
@@ -157,9 +170,10 @@ function createFrameWriter(
       await artifact.write(packed.compressed);
       return result;
     });
-    // A frame that fails fails the seal through its own promise; the chain itself must not raise it once more.
+    // Reported through `written`, and by idle(); a caller that looks later must not bring the process down.
     packing.catch(() => {});
-    tail = written.catch(() => {});
+    written.catch(() => {});
+    tail = written;
     return written;
   };
 
@@ -169,17 +183,19 @@ function createFrameWriter(
     const place: StreamPlace = { contentOffset: -1, bytes: 0 };
     const send = (parts: Uint8Array[], bytes: number) => {
       const pieces = blocksOf(parts, bytes);
-      underWay.push(
-        frame(pieces).then((f) => {
-          if (place.contentOffset < 0) place.contentOffset = f.contentOffset;
-          onProgress?.(place.bytes);
-          // Added in one go, so that blocks of the next frame come after them.
-          return Promise.all(f.pieces.map((p) => addBlock(blockOf(f, p))));
-        }),
-      );
+      const sent = frame(pieces).then((f) => {
+        if (place.contentOffset < 0) place.contentOffset = f.contentOffset;
+        onProgress?.(place.bytes);
+        // Added in one go, so that blocks of the next frame come after them.
+        return Promise.all(f.pieces.map((p) => addBlock(blockOf(f, p))));
+      });
+      sent.catch((error: unknown) => content.destroy(error instanceof Error ? error : undefined));
+      underWay.push(sent);
     };
     let parts: Uint8Array[] = [];
     let bytes = 0;
+    // A source that stalls must not outlive the job.
+    addAbortSignal(signal, content);
     try {
       for await (const chunk of content as AsyncIterable<Buffer>) {
         let rest = chunk;
@@ -203,13 +219,14 @@ function createFrameWriter(
       await Promise.all(underWay);
     } catch (error) {
       await Promise.allSettled(underWay);
+      signal.throwIfAborted();
       throw error;
     }
     if (place.contentOffset < 0) place.contentOffset = contentBytes;
     return place;
   };
 
-  return { frame, stream, idle: () => tail };
+  return { frame, stream, idle: () => tail, contentBytes: () => contentBytes };
 }
 
 /** The manifest's block for one piece of a frame. */
@@ -264,6 +281,7 @@ function createManifestWriter(file: SealedFile, pool: FramePool, point: SealPoin
     lines = [];
     length = 0;
     tail = tail.then(() => write(bytes));
+    tail.catch(() => {});
     return tail;
   };
   const write = async (bytes: Uint8Array) => {
@@ -289,6 +307,8 @@ function createManifestWriter(file: SealedFile, pool: FramePool, point: SealPoin
       encoder.unstable();
       return whenFull();
     },
+    idle: () => tail,
+    entries: () => encoder.entries,
     async finish() {
       encoder.end();
       await flush();

@@ -1,0 +1,61 @@
+import type { ThreadJob } from './frame-jobs.ts';
+import type { FileIdentity, Piece } from './types.ts';
+
+/**
+ * Makes a job fit for posting. A view that is posted as it stands takes *all* the memory it looks into along, be it an
+ * 8 MiB range or Node's pool of small buffers; so large views that own their memory are handed over, and everything
+ * else is packed side by side into one piece of memory, which is handed over as well.
+ */
+export function portable<T extends ThreadJob>(job: T): { job: T; transfer: ArrayBuffer[] } {
+  const views = viewsOf(job);
+  const transfer = new Set<ArrayBuffer>();
+  let bytes = 0;
+  for (const view of views) {
+    if (ownsMemory(view)) transfer.add(view.buffer);
+    else bytes += view.length;
+  }
+  const arena = new Uint8Array(bytes);
+  if (bytes > 0) transfer.add(arena.buffer);
+  let at = 0;
+  const move = (view: Uint8Array): Uint8Array => {
+    if (ownsMemory(view)) return view;
+    const moved = arena.subarray(at, at + view.length);
+    moved.set(view);
+    at += view.length;
+    return moved;
+  };
+  return { job: withViews(job, move), transfer: [...transfer] };
+}
+
+const handOverBytesMin = 64 * 1024;
+
+function ownsMemory(view: Uint8Array): view is Uint8Array<ArrayBuffer> {
+  const { buffer, byteLength } = view;
+  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength && byteLength >= handOverBytesMin;
+}
+
+function viewsOf(job: ThreadJob): Uint8Array[] {
+  if (job.kind === 'unpack') {
+    return [job.compressed, ...job.blocks.flatMap((b) => (b.target ? [b.target.path] : []))];
+  }
+  return job.pieces.flatMap((p) => (p.kind === 'bytes' ? [p.bytes] : p.kind === 'file' ? [p.path] : []));
+}
+
+function withViews<T extends ThreadJob>(job: T, move: (view: Uint8Array) => Uint8Array): T {
+  if (job.kind === 'unpack') {
+    const blocks = job.blocks.map((b) => (b.target ? { ...b, target: { ...b.target, path: move(b.target.path) } } : b));
+    return { ...job, compressed: move(job.compressed), blocks };
+  }
+  return { ...job, pieces: job.pieces.map((p) => withView(p, move)) };
+}
+
+function withView(piece: Piece, move: (view: Uint8Array) => Uint8Array): Piece {
+  if (piece.kind === 'bytes') return { ...piece, bytes: move(piece.bytes) };
+  if (piece.kind === 'file') return { ...piece, path: move(piece.path), expect: identityOf(piece.expect) };
+  return piece;
+}
+
+/** Whatever else the caller's object carries stays here. */
+function identityOf({ size, mtimeNs, ctimeNs, dev, ino }: FileIdentity): FileIdentity {
+  return { size, mtimeNs, ctimeNs, dev, ino };
+}
