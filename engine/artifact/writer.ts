@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { SealedPoint } from '../../policies/recovery-point.ts';
@@ -59,9 +59,8 @@ export interface SealPointOptions {
   /** age recipients. */
   recipients: string[];
   software: string;
-  contentFormat: Content['format'];
   signal: AbortSignal;
-  /** Of its content, `format`, `bytes` and `entries` are set to what was written, whatever is returned. */
+  /** `content.bytes` and `content.entries` are set to what was written, whatever is returned. */
   seal(writer: ArtifactWriter): Promise<{ content: Content; facts: SourceFacts; capturedAt: string }>;
 }
 
@@ -73,8 +72,8 @@ export interface SealPointOptions {
 export async function sealPoint(options: SealPointOptions): Promise<SealedPoint> {
   const { dir, point, signal } = options;
   const startedAt = new Date().toISOString();
-  const artifactName = artifactNames[options.contentFormat];
-  const names = [artifactName, manifestName, keyName, sealedJsonName, `${sealedJsonName}.new`];
+  const temporary = ['artifact.new', `${sealedJsonName}.new`];
+  const names = [...Object.values(artifactNames), manifestName, keyName, sealedJsonName];
   const key = generatePointKey();
   const wrapped = await wrapKey(key, options.recipients);
   const pool = acquireFramePool();
@@ -86,7 +85,8 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
   };
   let idle: () => Promise<unknown> = async () => {};
   try {
-    const artifact = await create('artifact', artifactName);
+    // Its name says what it holds, which the source tells at its end.
+    const artifact = await create('artifact', 'artifact.new');
     const manifest = createManifestWriter(await create('manifest', manifestName), pool, point);
     const frames = createFrameWriter(artifact, pool, signal, manifest.block);
     idle = () => Promise.allSettled([frames.idle(), manifest.idle()]);
@@ -102,7 +102,10 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     // An empty stream would be no zstd at all.
     if (artifact.plainBytes === 0) await frames.frame([]);
     signal.throwIfAborted();
-    const objects = [await artifact.finish(), await manifest.finish()];
+    const content = { ...result.content, bytes: frames.contentBytes(), entries: manifest.entries() };
+    const artifactName = artifactNames[content.format];
+    const objects = [{ ...(await artifact.finish()), name: artifactName }, await manifest.finish()];
+    await rename(path.join(dir, 'artifact.new'), path.join(dir, artifactName));
     const keyFile = path.join(dir, keyName);
     await orFull(keyFile, () => writeFile(keyFile, wrapped, { mode: 0o600, flag: 'wx', flush: true }));
     objects.push({
@@ -117,12 +120,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
       startedAt,
       capturedAt: result.capturedAt,
       sealedAt: new Date().toISOString(),
-      content: {
-        ...result.content,
-        format: options.contentFormat,
-        bytes: frames.contentBytes(),
-        entries: manifest.entries(),
-      },
+      content,
       facts: result.facts,
       objects,
       compression: { scheme: 'zstd', level: compressionLevel },
@@ -137,7 +135,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     // What is under way still holds the files.
     await idle();
     for (const file of opened) await file.close();
-    await removeFiles(dir, names);
+    await removeFiles(dir, [...names, ...temporary]);
     throw error;
   } finally {
     key.fill(0);

@@ -55,7 +55,6 @@ export async function sealHere(
     point: { id, source, level: 'full', parent: null, classes: ['manual'] },
     recipients: [place.recipient],
     software: 'tests',
-    contentFormat: format,
     signal: new AbortController().signal,
     ...options,
     seal: async (writer) => {
