@@ -1,0 +1,26 @@
+import type { PostgresLogicalSource } from '../../../policies/policy.ts';
+import type { Source } from '../source.ts';
+import { connectionOf } from './connection.ts';
+import { probe } from './probe.ts';
+import { restoreDatabase } from './restore.ts';
+import { sealDatabase } from './seal.ts';
+import { testRestoreDatabase } from './test-restore.ts';
+
+/** One PostgreSQL database, by pg_dump. */
+export function createPostgresLogicalSource(
+  policy: PostgresLogicalSource,
+  { resolveSecret }: { resolveSecret: (ref: string) => Promise<string> },
+): Source {
+  const connection = () => connectionOf(policy, resolveSecret);
+  return {
+    name: policy.name,
+    kind: 'postgres-logical',
+    async probe() {
+      const { estimatedBytes, facts } = await probe(await connection(), policy.name);
+      return { estimatedBytes, facts };
+    },
+    seal: async (writer, options) => sealDatabase(policy, await connection(), writer, options),
+    restore: restoreDatabase,
+    testRestore: testRestoreDatabase,
+  };
+}
