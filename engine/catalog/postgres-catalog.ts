@@ -1,0 +1,251 @@
+import pg from 'pg';
+import { runner } from 'node-pg-migrate';
+import { Failure, isFailure } from '../../policies/failure.ts';
+import { type BackupJson, backupJson, storedBytes } from '../../policies/recovery-point.ts';
+import type { Catalog, CopyRecord, IncidentRecord, JobRecord, PointRecord } from './catalog.ts';
+
+const schema = 'backup_coordinator';
+const migrationsDir = new URL('./migrations', import.meta.url).pathname;
+
+export interface CatalogOptions {
+  /** postgresql:// URI; a secret. */
+  dsn: string;
+}
+
+/** Opens the catalog. Nothing is asked of the server yet. */
+export async function openCatalog({ dsn }: CatalogOptions): Promise<Catalog> {
+  const pool = new pg.Pool({
+    connectionString: dsn,
+    max: 4,
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 10_000,
+    options: `-c search_path=${schema}`,
+    application_name: 'backup-coordinator',
+    allowExitOnIdle: true,
+  });
+  // A connection that breaks while idle is replaced; one in use fails its query.
+  pool.on('error', () => {});
+
+  async function query<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<R[]> {
+    try {
+      return (await pool.query<R>(text, values)).rows;
+    } catch (error) {
+      throw catalogFailure(error, dsn);
+    }
+  }
+
+  const catalog: Catalog = {
+    async migrate() {
+      try {
+        await runner({
+          databaseUrl: dsn,
+          dir: migrationsDir,
+          direction: 'up',
+          migrationsTable: 'migrations',
+          schema,
+          createSchema: true,
+          log: () => {},
+          advisoryLockMode: 'wait',
+        } as Parameters<typeof runner>[0]);
+      } catch (error) {
+        throw catalogFailure(error, dsn);
+      }
+    },
+
+    async recordPoint(backup) {
+      const text = JSON.stringify(backup);
+      const rows = await query<{ backup: string }>(
+        `INSERT INTO points (id, source, captured_at, backup) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (id) DO UPDATE SET id = excluded.id RETURNING backup`,
+        [backup.id, backup.source.name, backup.capturedAt, text],
+      );
+      if (rows[0]?.backup === text) return;
+      throw new Failure('CatalogDiffers', `The catalog has another description of ${backup.id} than the store.`, {
+        next: 'Run "backupctl catalog verify"; the stores are the truth, and "backupctl catalog rebuild" follows them.',
+      });
+    },
+
+    async recordCopy(c) {
+      await query(
+        `INSERT INTO copies (point_id, copy, state, bytes, published_at, verified_at, error) VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (point_id, copy) DO UPDATE SET state = $3, bytes = $4, published_at = $5, verified_at = $6, error = $7`,
+        [c.pointId, c.copy, c.state, c.bytes, c.publishedAt, c.verifiedAt, c.error],
+      );
+    },
+
+    async forgetCopy(pointId, copy) {
+      await query('DELETE FROM copies WHERE point_id = $1 AND copy = $2', [pointId, copy]);
+      await query('DELETE FROM points p WHERE id = $1 AND NOT EXISTS (SELECT FROM copies c WHERE c.point_id = p.id)', [pointId]);
+    },
+
+    async points(filter = {}) {
+      const rows = await query<{ backup: string; copies: CopyRow[] | null }>(
+        `SELECT backup, (SELECT jsonb_agg(c ORDER BY c.copy) FROM copies c WHERE c.point_id = p.id) AS copies
+           FROM points p WHERE ($1::text IS NULL OR source = $1) ORDER BY captured_at DESC, id LIMIT $2`,
+        [filter.source ?? null, filter.limit ?? null],
+      );
+      return rows.map(pointOf);
+    },
+
+    async point(id) {
+      const rows = await query<{ backup: string; copies: CopyRow[] | null }>(
+        `SELECT backup, (SELECT jsonb_agg(c ORDER BY c.copy) FROM copies c WHERE c.point_id = p.id) AS copies
+           FROM points p WHERE id = $1`,
+        [id],
+      );
+      return rows[0] ? pointOf(rows[0]) : null;
+    },
+
+    async openIncident(i) {
+      const rows = await query<{ id: string }>(
+        `INSERT INTO incidents (key, severity, source, point_id, summary, next) VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (key) WHERE resolved_at IS NULL
+         DO UPDATE SET last_seen_at = now(), occurrences = incidents.occurrences + 1, severity = $2, point_id = $4, summary = $5, next = $6
+         RETURNING id::text`,
+        [i.key, i.severity, i.source, i.pointId, i.summary, i.next],
+      );
+      return rows[0]?.id ?? '';
+    },
+
+    async resolveIncident(id) {
+      await query('UPDATE incidents SET resolved_at = now() WHERE id = $1 AND resolved_at IS NULL', [id]);
+    },
+
+    async incidents(filter = {}) {
+      const rows = await query<IncidentRow>(
+        `SELECT * FROM incidents WHERE ($1::boolean IS NULL OR (resolved_at IS NULL) = $1) ORDER BY last_seen_at DESC, id DESC LIMIT $2`,
+        [filter.open ?? null, filter.limit ?? null],
+      );
+      return rows.map(incidentOf);
+    },
+
+    async recordJob(j) {
+      await query(
+        `INSERT INTO jobs (workflow_id, run_id, source, point_id, outcome, started_at, finished_at, phases, error)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (workflow_id, run_id) DO UPDATE SET point_id = $4, outcome = $5, finished_at = $7, phases = $8, error = $9`,
+        [j.workflowId, j.runId, j.source, j.pointId, j.outcome, j.startedAt, j.finishedAt, JSON.stringify(j.phases), j.error],
+      );
+    },
+
+    async jobs(filter = {}) {
+      const rows = await query<JobRow>(
+        `SELECT * FROM jobs WHERE ($1::text IS NULL OR source = $1) AND ($2::text IS NULL OR point_id = $2)
+         ORDER BY started_at DESC LIMIT $3`,
+        [filter.source ?? null, filter.pointId ?? null, filter.limit ?? null],
+      );
+      return rows.map(jobOf);
+    },
+
+    close: () => pool.end(),
+  };
+  return catalog;
+}
+
+interface CopyRow {
+  point_id: string;
+  copy: string;
+  state: CopyRecord['state'];
+  bytes: number;
+  published_at: string | null;
+  verified_at: string | null;
+  error: string | null;
+}
+
+function pointOf(row: { backup: string; copies: CopyRow[] | null }): PointRecord {
+  const backup: BackupJson = backupJson.parse(JSON.parse(row.backup));
+  return {
+    backup,
+    storedBytes: storedBytes(backup),
+    copies: (row.copies ?? []).map((c) => ({
+      pointId: c.point_id,
+      copy: c.copy,
+      state: c.state,
+      bytes: Number(c.bytes),
+      publishedAt: iso(c.published_at),
+      verifiedAt: iso(c.verified_at),
+      error: c.error,
+    })),
+  };
+}
+
+interface IncidentRow {
+  id: string;
+  key: string;
+  severity: IncidentRecord['severity'];
+  source: string | null;
+  point_id: string | null;
+  summary: string;
+  next: string;
+  opened_at: Date;
+  last_seen_at: Date;
+  resolved_at: Date | null;
+  occurrences: number;
+}
+
+function incidentOf(r: IncidentRow): IncidentRecord {
+  return {
+    id: String(r.id),
+    key: r.key,
+    severity: r.severity,
+    source: r.source,
+    pointId: r.point_id,
+    summary: r.summary,
+    next: r.next,
+    openedAt: r.opened_at.toISOString(),
+    lastSeenAt: r.last_seen_at.toISOString(),
+    resolvedAt: iso(r.resolved_at),
+    occurrences: r.occurrences,
+  };
+}
+
+interface JobRow {
+  workflow_id: string;
+  run_id: string;
+  source: string;
+  point_id: string | null;
+  outcome: JobRecord['outcome'];
+  started_at: Date;
+  finished_at: Date;
+  phases: JobRecord['phases'];
+  error: string | null;
+}
+
+function jobOf(r: JobRow): JobRecord {
+  return {
+    workflowId: r.workflow_id,
+    runId: r.run_id,
+    source: r.source,
+    pointId: r.point_id,
+    outcome: r.outcome,
+    startedAt: r.started_at.toISOString(),
+    finishedAt: r.finished_at.toISOString(),
+    phases: r.phases,
+    error: r.error,
+  };
+}
+
+function iso(time: string | Date | null): string | null {
+  return time === null ? null : new Date(time).toISOString();
+}
+
+/** Connection trouble gets its name; the message never has more of the URI than host and database. */
+function catalogFailure(error: unknown, dsn: string): unknown {
+  const e = error as { code?: string; message?: string };
+  if (isFailure(error)) return error;
+  const isAnswer = /^[0-9A-Z]{5}$/.test(e.code ?? '') && !/^(08|28|3D|53|57P|E)/.test(e.code ?? '');
+  if (isAnswer) return error;
+  return new Failure('CatalogUnreachable', `The catalog cannot be used at ${placeOf(dsn)} (${e.code ?? e.message ?? 'no answer'}).`, {
+    next: 'Start its PostgreSQL, or correct catalog.dsn. Backups in the stores are not touched by this.',
+    cause: error,
+  });
+}
+
+function placeOf(dsn: string): string {
+  try {
+    const { hostname, port, pathname } = new URL(dsn);
+    return `${hostname}:${port || 5432}${pathname}`;
+  } catch {
+    return 'an address that is no postgresql:// URI';
+  }
+}

@@ -1,0 +1,2 @@
+export { loadPolicy } from './load-policy.ts';
+export { resolveSecret } from './secrets.ts';
