@@ -153,8 +153,8 @@ async function prune(plan: BackupPlan): Promise<void> {
   const transfer = proxyActivities<TransferActivities>({ ...short, taskQueue: queues.transfer(plan.host) });
   const steps = await coordination.planPrune({ source: plan.source });
   for (const step of steps) {
-    const outcome = await transfer.pruneCopy({ source: plan.source, ...step });
-    await coordination.recordPruned({ source: plan.source, ...step, ...outcome });
+    await transfer.pruneCopy({ source: plan.source, ...step });
+    await coordination.recordPruned(step);
   }
 }
 

@@ -1,3 +1,4 @@
+import type { AdmissionState } from '../policies/admission.ts';
 import type { BackupClass, Level } from '../policies/recovery-point.ts';
 import type { RuleVerdict } from '../policies/three-two-one.ts';
 
@@ -78,6 +79,16 @@ export interface RestoreResult {
 }
 
 export const coordinatorWorkflowId = 'coordinator';
+
+/** Workflow type `coordinator`, id `coordinator`: one for the whole fleet. */
+export interface CoordinatorInput {
+  slots: number;
+  leaseTimeoutMs: number;
+  /** What an earlier run knew. */
+  state?: AdmissionState;
+  /** History events after which it goes on in a new run; for tests. */
+  historyBudget?: number;
+}
 
 /** Signal `requestSlot` to the coordinator. Repeating it changes nothing. */
 export interface SlotRequest {

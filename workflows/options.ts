@@ -21,6 +21,9 @@ export const short: ActivityOptions = {
   retry,
 };
 
+/** Talking to the coordinator: a job must not end for its absence, nor leave its slot taken. */
+export const patient: ActivityOptions = { startToCloseTimeout: '30s', scheduleToCloseTimeout: '1d', retry };
+
 /** Reading a whole source. A worker that died is noticed by its heartbeat; the next attempt begins afresh. */
 export const long: ActivityOptions = {
   startToCloseTimeout: '7d',

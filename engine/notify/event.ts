@@ -1,0 +1,58 @@
+import { formatBytes, formatDuration } from '../../policies/progress.ts';
+import type { RuleVerdict } from '../../policies/three-two-one.ts';
+
+/** How a backup job ended: what people are told. No secrets. */
+export interface NotificationEvent {
+  workflowId: string;
+  source: string;
+  level: string;
+  pointId: string | null;
+  outcome: 'succeeded' | 'partial' | 'failed' | 'cancelled';
+  startedAt: string;
+  finishedAt: string;
+  error: string | null;
+  /** Null when it failed. */
+  result: {
+    sourceBytes: number;
+    storedBytes: number;
+    checksPassed: number;
+    copies: { copy: string; state: string; error: string | null }[];
+    rule: RuleVerdict;
+    warnings: string[];
+  } | null;
+}
+
+export interface Words {
+  kind: 'success' | 'failure';
+  title: string;
+  lines: string[];
+}
+
+/** Says what happened, to what, and what to do next. */
+export function wordsFor(event: NotificationEvent): Words {
+  const took = formatDuration(Date.parse(event.finishedAt) - Date.parse(event.startedAt));
+  if (!event.result) {
+    return {
+      kind: 'failure',
+      title: `❌ Backup of ${event.source} ${event.outcome === 'cancelled' ? 'was cancelled' : 'failed'}`,
+      lines: [
+        `Reason: ${event.error ?? 'none given'}`,
+        `After: ${took}; nothing half-done was left behind.`,
+        `Next: mend the cause, then run: backupctl backup run ${event.source} --wait`,
+      ],
+    };
+  }
+  const { result } = event;
+  const copies = result.copies.map((c) => `${c.copy} ${c.state === 'verified' ? '✓' : `✗ (${c.error ?? 'failed'})`}`).join(', ');
+  const lines = [
+    `Recovery point: ${event.pointId} (${event.level})`,
+    `Size: ${formatBytes(result.sourceBytes)} → ${formatBytes(result.storedBytes)} in ${took}`,
+    `Validated: ${result.checksPassed} checks passed`,
+    `Copies: ${copies}`,
+    `3-2-1: ${result.rule.satisfied ? 'kept' : `BREACHED: ${result.rule.breaches.join('; ')}`}`,
+    ...result.warnings.slice(0, 10).map((w) => `Note: ${w}`),
+  ];
+  if (event.outcome === 'succeeded') return { kind: 'success', title: `✅ Backup of ${event.source} succeeded`, lines };
+  lines.push(`Next: mend the copy that failed (backupctl doctor), then run: backupctl backup run ${event.source} --wait`);
+  return { kind: 'failure', title: `⚠️ Backup of ${event.source} stands, but not as promised`, lines };
+}

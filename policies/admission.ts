@@ -1,0 +1,109 @@
+/**
+ * Who may back up now: three slots for the whole fleet, everyone else queues; critical sources first, then higher
+ * priority, then who came first. Plain data in, plain data out, so that it survives continue-as-new and is tested alone.
+ */
+
+export interface Job {
+  workflowId: string;
+  runId: string;
+  source: string;
+}
+export interface Holder extends Job {
+  /** ISO-8601 */
+  grantedAt: string;
+}
+export interface Waiter extends Job {
+  critical: boolean;
+  priority: number;
+  /** ISO-8601 */
+  since: string;
+  /** Order of arrival. */
+  arrival: number;
+  /** The place it was told last, 0 for none. */
+  toldPosition: number;
+}
+
+export type AdmissionMode = 'running' | 'paused' | 'draining' | 'drained';
+
+export interface AdmissionState {
+  slots: number;
+  mode: AdmissionMode;
+  modeSetBy: { operator: string; reason: string } | null;
+  holders: Holder[];
+  queue: Waiter[];
+  arrivals: number;
+  granted: number;
+  leasesFreed: number;
+}
+
+export function newAdmission(slots: number): AdmissionState {
+  return { slots, mode: 'running', modeSetBy: null, holders: [], queue: [], arrivals: 0, granted: 0, leasesFreed: 0 };
+}
+
+type Request = Job & Pick<Waiter, 'critical' | 'priority'>;
+
+const isSame = (a: Pick<Job, 'workflowId' | 'runId'>) => (b: Pick<Job, 'workflowId' | 'runId'>) =>
+  a.workflowId === b.workflowId && a.runId === b.runId;
+
+/** Puts a job into the queue. Repeating it changes nothing; a new run of a workflow takes the place of the old one. */
+export function request(state: AdmissionState, job: Request, now: string): AdmissionState {
+  const same = isSame(job);
+  if (state.holders.some(same) || state.queue.some(same)) return state;
+  const others = <T extends Job>(jobs: T[]) => jobs.filter((j) => j.workflowId !== job.workflowId);
+  const waiter: Waiter = { ...job, since: now, arrival: state.arrivals, toldPosition: 0 };
+  const queue = [...others(state.queue), waiter].sort(byTurn);
+  return { ...state, holders: others(state.holders), queue, arrivals: state.arrivals + 1 };
+}
+
+function byTurn(a: Waiter, b: Waiter): number {
+  return Number(b.critical) - Number(a.critical) || b.priority - a.priority || a.arrival - b.arrival;
+}
+
+/** Gives a slot back, or takes a request back. Repeating it changes nothing. */
+export function release(state: AdmissionState, job: Pick<Job, 'workflowId' | 'runId'>): AdmissionState {
+  const same = isSame(job);
+  return settleDrain({ ...state, holders: state.holders.filter((h) => !same(h)), queue: state.queue.filter((w) => !same(w)) });
+}
+
+/** Takes slots and places back from jobs that are gone. */
+export function freeGone(state: AdmissionState, gone: Pick<Job, 'workflowId' | 'runId'>[]): AdmissionState {
+  const lost = state.holders.filter((h) => gone.some(isSame(h))).length;
+  const after = gone.reduce(release, state);
+  return { ...after, leasesFreed: state.leasesFreed + lost };
+}
+
+/** Grants what can be granted. Returns the new state and those who got a slot. */
+export function grant(state: AdmissionState, now: string): { state: AdmissionState; granted: Holder[] } {
+  if (state.mode !== 'running') return { state, granted: [] };
+  const free = Math.max(0, state.slots - state.holders.length);
+  const granted = state.queue.slice(0, free).map(({ workflowId, runId, source }) => ({ workflowId, runId, source, grantedAt: now }));
+  if (granted.length === 0) return { state, granted };
+  return {
+    granted,
+    state: {
+      ...state,
+      queue: state.queue.slice(granted.length),
+      holders: [...state.holders, ...granted],
+      granted: state.granted + granted.length,
+    },
+  };
+}
+
+/** Those whose place in the queue is not what they were told last, with the new one. */
+export function movedPositions(state: AdmissionState): { state: AdmissionState; moved: { job: Waiter; position: number }[] } {
+  const moved = state.queue.map((job, i) => ({ job, position: i + 1 })).filter(({ job, position }) => job.toldPosition !== position);
+  if (moved.length === 0) return { state, moved };
+  return { moved, state: { ...state, queue: state.queue.map((job, i) => ({ ...job, toldPosition: i + 1 })) } };
+}
+
+export function setMode(
+  state: AdmissionState,
+  mode: 'running' | 'paused' | 'draining',
+  by: { operator: string; reason: string },
+): AdmissionState {
+  return settleDrain({ ...state, mode, modeSetBy: by });
+}
+
+function settleDrain(state: AdmissionState): AdmissionState {
+  return state.mode === 'draining' && state.holders.length === 0 ? { ...state, mode: 'drained' } : state;
+}
