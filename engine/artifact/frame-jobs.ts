@@ -45,6 +45,8 @@ export interface Packed {
 export interface Unpacked {
   seq: number;
   kind: 'unpacked';
+  /** 0 when the frame cannot be decompressed. */
+  contentBytes: number;
   problems: BlockProblem[];
   content: Uint8Array<ArrayBuffer> | null;
 }

@@ -4,6 +4,7 @@ import { parentPort } from 'node:worker_threads';
 import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import type { BlockProblem, PackJob, ThreadJob, ThreadReply, UnpackBlock, UnpackJob } from './frame-jobs.ts';
 import type { FileIdentity, Piece, PieceResult } from './types.ts';
+import { measureFrame } from './zstd-frame.ts';
 
 /**
  * The work of one thread: read, hash and compress a frame's pieces; or decompress a frame, verify its blocks and write
@@ -116,10 +117,15 @@ function unread(into: Buffer, error: unknown): Pick<PieceResult, 'state' | 'errn
 function unpack(job: UnpackJob): ThreadReply {
   let content: Buffer;
   try {
-    content = zstdDecompressSync(job.compressed, { chunkSize: frameBytesMax, maxOutputLength: frameBytesMax });
+    const frame = measureFrame(job.compressed);
+    if (frame?.frameBytes !== job.compressed.length) throw new Error('no whole frame');
+    // One output buffer of the right size; a byte more than the frame may hold, so that too much is noticed.
+    const chunkSize = Math.min(frameBytesMax, frame.contentBytes ?? frameBytesMax) + 64;
+    content = zstdDecompressSync(job.compressed, { chunkSize, maxOutputLength: frameBytesMax });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return { seq: job.seq, kind: 'unpacked', problems: [{ block: -1, what: `cannot be decompressed (${why})` }], content: null };
+    const problems = [{ block: -1, what: `cannot be decompressed (${why})` }];
+    return { seq: job.seq, kind: 'unpacked', contentBytes: 0, problems, content: null };
   }
   const problems: BlockProblem[] = [];
   const open = { path: '', fd: -1 };
@@ -146,7 +152,7 @@ function unpack(job: UnpackJob): ThreadReply {
   } finally {
     if (open.fd >= 0) closeSync(open.fd);
   }
-  return { seq: job.seq, kind: 'unpacked', problems, content: job.wantContent ? exact(content) : null };
+  return { seq: job.seq, kind: 'unpacked', contentBytes: content.length, problems, content: job.wantContent ? exact(content) : null };
 }
 
 const pageBytes = 4096;

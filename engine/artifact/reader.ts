@@ -60,16 +60,9 @@ export async function openPoint(options: OpenPointOptions): Promise<PointReader>
   const key = await unwrapKey(wrapped, options.identity, backup.encryption.recipients);
   const open = async (role: ObjectRole) => {
     const object = objectOf(backup, role);
-    const name = prefix + object.name;
-    const { bytes } = await store.head(name);
-    if (bytes !== object.bytes) throw corrupt(`${name} has ${bytes} bytes instead of ${object.bytes}`);
-    return openStream({
-      key,
-      associatedData: `${id}/${role}`,
-      name,
-      cipherBytes: object.bytes,
-      fetch: (offset, length) => fetchRange(store, name, offset, length, options.signal),
-    });
+    const { bytes } = await store.head(prefix + object.name);
+    if (bytes !== object.bytes) throw corrupt(`${prefix}${object.name} has ${bytes} bytes instead of ${object.bytes}`);
+    return openObject({ store, prefix, backup, key }, role, options.signal);
   };
   let artifact: Promise<StreamDecryptor> | null = null;
   const reader: PointReader = {
@@ -123,6 +116,23 @@ export function objectOf(backup: Pick<SealedPoint, 'id' | 'objects'>, role: Obje
   const object = backup.objects.find((o) => o.role === role);
   if (!object) throw corrupt(`${backup.id} has no ${role}`);
   return object;
+}
+
+/** A sealed object as backup.json describes it, whatever the store holds. */
+export function openObject(
+  { store, prefix, backup, key }: Pick<PointReader, 'store' | 'prefix' | 'backup' | 'key'>,
+  role: ObjectRole,
+  signal?: AbortSignal,
+): Promise<StreamDecryptor> {
+  const object = objectOf(backup, role);
+  const name = prefix + object.name;
+  return openStream({
+    key,
+    associatedData: `${backup.id}/${role}`,
+    name,
+    cipherBytes: object.bytes,
+    fetch: (offset, length) => fetchRange(store, name, offset, length, signal),
+  });
 }
 
 async function fetchRange(

@@ -110,6 +110,12 @@ export interface StreamDecryptor {
   readonly segments: number;
   /** The plaintext from `offset`; segments that cover it are fetched in one range. `Corrupt` names what is wrong. */
   read(offset: number, length: number): Promise<Buffer>;
+  /** Opens one segment, for passes over the whole ciphertext. The first one comes with the header before it. */
+  openSegment(index: number, cipher: Buffer): Buffer;
+  /** Where the segment's plaintext begins; for the index after the last one, where it ends. */
+  segmentStart(index: number): number;
+  /** Ciphertext bytes of the segment; for the first one with the header. */
+  segmentCipherBytes(index: number): number;
 }
 
 export interface DecryptorOptions extends StreamKey {
@@ -130,10 +136,14 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
   const keys = derive(options, header.subarray(1, 1 + saltBytes), header.subarray(1 + saltBytes));
   const count = Math.ceil(cipherBytes / segmentBytes);
   const lastBytes = cipherBytes - (count - 1) * segmentBytes;
-  if (lastBytes < tagBytes) throw damaged(name, `its last segment has ${lastBytes} bytes; it was cut off or added to`);
+  // Only the one segment of an empty plaintext is empty. A cut that leaves just a tag's length must not pass for an end.
+  if (lastBytes < tagBytes || (count > 1 && lastBytes === tagBytes)) throw damaged(name, `its last segment has ${lastBytes} bytes; it was cut off or added to`);
   const plainBytes = cipherBytes - headerBytes - count * tagBytes;
 
-  const decrypt = (index: number, cipher: Buffer): Buffer[] => {
+  // Adding the header makes all segments alike, so that places follow by multiplication.
+  const perSegment = segmentBytes - tagBytes;
+  const segmentStart = (index: number) => (index === 0 ? 0 : Math.min(plainBytes, index * perSegment - headerBytes));
+  const decrypt = (index: number, cipher: Buffer): Buffer => {
     const last = index === count - 1;
     const decipher = createDecipheriv('aes-256-gcm', keys.derived, nonce(keys.noncePrefix, index, last));
     decipher.setAuthTag(cipher.subarray(cipher.length - tagBytes));
@@ -144,19 +154,25 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
       // The message of OpenSSL names no place; ours must.
       throw damaged(name, `segment ${index} of ${count} (at byte ${index * segmentBytes}) is not what was sealed`);
     }
-    return [plain];
+    return plain;
   };
 
   return {
     plainBytes,
     segments: count,
+    segmentStart,
+    segmentCipherBytes: (index) => (index === count - 1 ? lastBytes : segmentBytes),
+    openSegment: (index, cipher) => {
+      if (index > 0) return decrypt(index, cipher);
+      // Keys were derived from the header as it was read before; here it must be the same.
+      if (!cipher.subarray(0, headerBytes).equals(header)) throw damaged(name, 'its header reads differently every time');
+      return decrypt(index, cipher.subarray(headerBytes));
+    },
     async read(offset, length) {
       if (offset < 0 || offset + length > plainBytes) {
         throw damaged(name, `bytes ${offset} to ${offset + length} were asked of ${plainBytes}`);
       }
       if (length === 0 && plainBytes > 0) return Buffer.alloc(0);
-      // Adding the header makes all segments alike, so that the index is a division.
-      const perSegment = segmentBytes - tagBytes;
       const first = Math.floor((offset + headerBytes) / perSegment);
       const final = Math.min(count - 1, Math.floor((offset + Math.max(length, 1) - 1 + headerBytes) / perSegment));
       const from = first === 0 ? headerBytes : first * segmentBytes;
@@ -166,10 +182,10 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
       const plain: Buffer[] = [];
       for (let index = first, at = 0; index <= final; index++) {
         const end = Math.min(cipherBytes, (index + 1) * segmentBytes) - from;
-        plain.push(...decrypt(index, cipher.subarray(at, end)));
+        plain.push(decrypt(index, cipher.subarray(at, end)));
         at = end;
       }
-      const begin = first === 0 ? 0 : first * perSegment - headerBytes;
+      const begin = segmentStart(first);
       const all = plain.length === 1 && plain[0] ? plain[0] : Buffer.concat(plain);
       return all.subarray(offset - begin, offset - begin + length);
     },

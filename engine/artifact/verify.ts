@@ -1,9 +1,13 @@
 import { createHash } from 'node:crypto';
-import { isFailure } from '../../policies/failure.ts';
-import type { Progress } from './types.ts';
-import { acquireFramePool } from './frame-pool.ts';
+import { Failure, isFailure } from '../../policies/failure.ts';
+import type { ObjectRole, SealedObject } from '../../policies/recovery-point.ts';
+import { passThrough } from './artifact-pass.ts';
 import type { UnpackBlock } from './frame-jobs.ts';
-import type { PointReader } from './reader.ts';
+import { acquireFramePool, type FramePool } from './frame-pool.ts';
+import { objectOf, openObject, type PointReader } from './reader.ts';
+import type { Block, EntryWithBlocks, Progress } from './types.ts';
+import { frameBytesMax } from './writer.ts';
+import { measureFrame } from './zstd-frame.ts';
 
 export interface VerifyOptions {
   signal: AbortSignal;
@@ -15,34 +19,50 @@ export interface VerifyReport {
   objects: number;
   entries: number;
   blocks: number;
+  /** Of the blocks, i.e. without tar headers and padding. */
   bytes: number;
-  /** Everything that is wrong, by name; at most 100 lines. */
+  /** Everything that is wrong, by name; at most 100 lines, and one that says how many more there are. */
   problems: string[];
 }
 
+const problemsMax = 100;
+/** More than any frame of ours takes up compressed. */
+const frameReadBytes = frameBytesMax + 64 * 1024;
+
 /**
- * Reads all of a point: every sealed object's length and SHA-256, every segment, every frame, every block. Collects
- * what is wrong instead of stopping at it; what cannot be reached (StoreUnreachable …) is thrown.
+ * Reads all of a point: every sealed object's length and SHA-256, every segment, every frame, every block; the frames
+ * must follow each other without gap and hold what backup.json names. The artifact is read once, in order. Collects
+ * what is wrong instead of stopping at it; what says nothing of the point (StoreUnreachable …) is thrown.
  */
 export async function verifyPoint(reader: PointReader, { signal, onProgress }: VerifyOptions): Promise<VerifyReport> {
+  const { backup } = reader;
   const report: VerifyReport = { objects: 0, entries: 0, blocks: 0, bytes: 0, problems: [] };
+  let unnamed = 0;
   const problem = (what: string) => {
-    if (report.problems.length < 100) report.problems.push(what);
+    if (report.problems.length < problemsMax) report.problems.push(what);
+    else unnamed++;
   };
-  for (const object of reader.backup.objects) {
+  for (const role of ['key', 'manifest'] as const) {
     await collecting(problem, async () => {
-      const found = await digest(reader, object.name, signal);
-      if (found.bytes !== object.bytes) problem(`${object.name} has ${found.bytes} bytes instead of ${object.bytes}`);
-      else if (found.sha256 !== object.sha256) problem(`${object.name} has the SHA-256 ${found.sha256} instead of ${object.sha256}`);
+      const object = objectOf(backup, role);
+      compareObject(object, await digest(reader, object.name, signal), problem);
       report.objects++;
     });
   }
-  await collecting(problem, () => verifyBlocks(reader, report, problem, { signal, onProgress }));
-  const { entries } = reader.backup.content;
-  if (report.problems.length === 0 && report.entries !== entries) {
-    problem(`the manifest has ${report.entries} entries, backup.json names ${entries}`);
+  await collecting(problem, async () => {
+    await verifyArtifact(reader, report, problem, { signal, onProgress });
+    report.objects++;
+  });
+  if (report.problems.length === 0 && report.entries !== backup.content.entries) {
+    problem(`the manifest has ${report.entries} entries, backup.json names ${backup.content.entries}`);
   }
+  if (unnamed > 0) report.problems.push(`… and ${unnamed} more`);
   return report;
+}
+
+function compareObject(object: SealedObject, found: { bytes: number; sha256: string }, problem: (what: string) => void): void {
+  if (found.bytes !== object.bytes) problem(`${object.name} has ${found.bytes} bytes instead of ${object.bytes}`);
+  else if (found.sha256 !== object.sha256) problem(`${object.name} has the SHA-256 ${found.sha256} instead of ${object.sha256}`);
 }
 
 async function digest(reader: PointReader, name: string, signal: AbortSignal): Promise<{ bytes: number; sha256: string }> {
@@ -55,61 +75,161 @@ async function digest(reader: PointReader, name: string, signal: AbortSignal): P
   return { bytes, sha256: hash.digest('hex') };
 }
 
-/** Frames are opened once although many blocks lie in one; blocks come in the order of the artifact, nearly always. */
-async function verifyBlocks(
+/** A frame and the blocks that one or more entries, which follow each other, have in it. */
+interface FrameWithBlocks {
+  offset: number;
+  bytes: number;
+  blocks: UnpackBlock[];
+  names: string[];
+}
+
+/**
+ * Goes through manifest and artifact side by side. Frames come in the order of the artifact but for those of files that
+ * were read again: these are fetched by themselves. Frames that no entry names (such a file's first reading, the end of
+ * the archive) are decompressed all the same.
+ */
+async function verifyArtifact(
   reader: PointReader,
   report: VerifyReport,
   problem: (what: string) => void,
   { signal, onProgress }: VerifyOptions,
 ): Promise<void> {
-  const artifact = await reader.artifact();
+  const role: ObjectRole = 'artifact';
+  const object = objectOf(reader.backup, role);
+  const stream = await openObject(reader, role, signal);
+  const ciphertext = (await reader.store.get(reader.prefix + object.name, undefined, signal)) as AsyncIterable<Buffer>;
+  const pass = passThrough({ stream, ciphertext, name: object.name, onDamage: problem, signal });
   const pool = acquireFramePool();
-  const underWay = new Set<Promise<void>>();
-  let frame: { offset: number; bytes: number; blocks: UnpackBlock[]; names: string[] } | null = null;
-  const check = async (f: NonNullable<typeof frame>) => {
+  const frames = createFrameChecker(pool, problem);
+  let walked = 0;
+  try {
     await collecting(problem, async () => {
-      const compressed = await artifact.read(f.offset, f.bytes);
-      const { problems } = await pool.unpack({ compressed, blocks: f.blocks, wantContent: false });
-      for (const p of problems) {
-        const of = p.block < 0 ? `${f.names[0]}${f.names.length > 1 ? ` and ${f.names.length - 1} more` : ''}` : f.names[p.block];
-        problem(`${of}: ${p.block < 0 ? `the frame at ${f.offset}` : 'a block'} ${p.what}`);
+      for await (const frame of framesOf(reader.entries(), report, problem)) {
+        signal.throwIfAborted();
+        await visit(frame);
+        report.bytes += frame.blocks.reduce((sum, b) => sum + b.bytes, 0);
+        onProgress?.({ bytesDone: report.bytes, bytesTotal: reader.backup.content.sourceBytes, entriesDone: report.entries });
       }
     });
-    report.bytes += f.blocks.reduce((sum, b) => sum + b.bytes, 0);
-    onProgress?.({ bytesDone: report.bytes, bytesTotal: reader.backup.content.sourceBytes, entriesDone: report.entries });
-  };
-  const send = async () => {
-    if (!frame) return;
-    const job = check(frame).finally(() => underWay.delete(job));
-    // A failure that is no finding is raised at the end, where all jobs are awaited.
-    job.catch(() => {});
-    underWay.add(job);
-    frame = null;
-    if (underWay.size >= pool.threads * 2) await Promise.race(underWay);
-  };
-  try {
-    for await (const entry of reader.entries()) {
-      signal.throwIfAborted();
-      report.entries++;
-      const name = Buffer.from(entry.path).toString();
-      let size = 0;
-      for await (const block of entry.blocks) {
-        if (frame && (frame as { offset: number }).offset !== block.frameOffset) await send();
-        frame ??= { offset: block.frameOffset, bytes: block.frameBytes, blocks: [], names: [] };
-        frame.blocks.push({ offset: block.offset, bytes: block.bytes, sha256: block.sha256 });
-        frame.names.push(name);
-        report.blocks++;
-        size += block.bytes;
-      }
-      if (!entry.streamed && entry.type === 'file' && size !== entry.size) {
-        problem(`${name}: its blocks hold ${size} bytes, its entry names ${entry.size}`);
-      }
+    await collecting(problem, () => walkTo(stream.plainBytes));
+    compareObject(object, await pass.finish(), problem);
+    await frames.idle();
+    if (report.problems.length === 0 && frames.contentBytes() !== reader.backup.content.bytes) {
+      problem(`the frames hold ${frames.contentBytes()} bytes, backup.json names ${reader.backup.content.bytes}`);
     }
-    await send();
   } finally {
-    await Promise.all(underWay);
+    await frames.idle().catch(() => {});
     await pool.release();
   }
+
+  async function visit(frame: FrameWithBlocks): Promise<void> {
+    if (frame.offset > walked) {
+      await collecting(problem, () => walkTo(frame.offset));
+      walked = frame.offset;
+    }
+    try {
+      const again = frame.offset < walked;
+      const compressed = await (again ? stream : pass).read(frame.offset, frame.bytes);
+      if (!again) walked = frame.offset + frame.bytes;
+      await frames.check(frame, compressed, !again);
+    } catch (error) {
+      if (!isFailure(error, 'Corrupt')) throw error;
+      // Its name is what a person needs; the damage as such is reported once, where it lies.
+      problem(`${nameOf(frame)}: the frame at ${frame.offset} is lost`);
+      walked = Math.max(walked, frame.offset + frame.bytes);
+    }
+  }
+
+  /** Frames that no entry names, up to the given place. */
+  async function walkTo(end: number): Promise<void> {
+    while (walked < end) {
+      const bytes = await pass.read(walked, Math.min(frameReadBytes, stream.plainBytes - walked));
+      const found = measureFrame(bytes);
+      if (!found || walked + found.frameBytes > end) {
+        const at = walked;
+        walked = end;
+        throw new Failure('Corrupt', `${object.name}: there is no frame at ${at}, where the one before it ends.`, {
+          next: 'Use another copy of this recovery point.',
+        });
+      }
+      const offset = walked;
+      walked += found.frameBytes;
+      await frames.check({ offset, bytes: found.frameBytes, blocks: [], names: [] }, bytes.subarray(0, found.frameBytes), true);
+    }
+  }
+}
+
+/** Decompresses frames and checks their blocks in the pool, a few at a time. */
+function createFrameChecker(pool: FramePool, problem: (what: string) => void) {
+  const underWay = new Set<Promise<void>>();
+  let failed: { error: unknown } | null = null;
+  let contentBytes = 0;
+  const rethrow = () => {
+    if (failed) throw failed.error;
+  };
+  const check = async (frame: FrameWithBlocks, compressed: Uint8Array, counts: boolean) => {
+    const unpacked = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: false });
+    if (counts) contentBytes += unpacked.contentBytes;
+    for (const { block, what } of unpacked.problems) {
+      if (block < 0) problem(`${nameOf(frame)}: the frame at ${frame.offset} ${what}`);
+      else problem(`${frame.names[block]}: a block ${what}`);
+    }
+  };
+  return {
+    async check(frame: FrameWithBlocks, compressed: Uint8Array, counts: boolean): Promise<void> {
+      const job = check(frame, compressed, counts)
+        .catch((error: unknown) => {
+          failed ??= { error };
+        })
+        .finally(() => underWay.delete(job));
+      underWay.add(job);
+      while (underWay.size >= pool.threads * 2) await Promise.race(underWay);
+      rethrow();
+    },
+    async idle(): Promise<void> {
+      await Promise.all(underWay);
+      rethrow();
+    },
+    /** Of the frames that were counted. */
+    contentBytes: () => contentBytes,
+  };
+}
+
+function nameOf({ names }: FrameWithBlocks): string {
+  const more = new Set(names).size - 1;
+  return `${names[0] ?? 'no entry'}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+/** The manifest's blocks, gathered by frame as they follow each other; counts what goes by. */
+async function* framesOf(
+  entries: AsyncIterable<EntryWithBlocks>,
+  report: VerifyReport,
+  problem: (what: string) => void,
+): AsyncGenerator<FrameWithBlocks> {
+  let frame: FrameWithBlocks | null = null;
+  const add = (to: FrameWithBlocks, { offset, bytes, sha256 }: Block, name: string) => {
+    to.blocks.push({ offset, bytes, sha256 });
+    to.names.push(name);
+  };
+  for await (const entry of entries) {
+    report.entries++;
+    const name = Buffer.from(entry.path).toString();
+    let size = 0;
+    for await (const block of entry.blocks) {
+      if (frame && frame.offset !== block.frameOffset) {
+        yield frame;
+        frame = null;
+      }
+      frame ??= { offset: block.frameOffset, bytes: block.frameBytes, blocks: [], names: [] };
+      add(frame, block, name);
+      report.blocks++;
+      size += block.bytes;
+    }
+    if (!entry.streamed && entry.type === 'file' && size !== entry.size) {
+      problem(`${name}: its blocks hold ${size} bytes, its entry names ${entry.size}`);
+    }
+  }
+  if (frame) yield frame;
 }
 
 /** Turns damage into a finding; anything else is no finding but a reason to try again. */

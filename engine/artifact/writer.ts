@@ -154,7 +154,9 @@ function createFrameWriter(
   let tail: Promise<unknown> = Promise.resolve();
   let contentBytes = 0;
 
-  const frame = (pieces: Piece[]): Promise<FrameResult> => {
+  const frame = async (pieces: Piece[]): Promise<FrameResult> => {
+    const bytes = pieces.reduce((sum, p) => sum + (p.kind === 'bytes' ? p.bytes.length : p.bytes), 0);
+    if (bytes > frameBytesMax) throw new RangeError(`a frame of ${bytes} bytes; ${frameBytesMax} is the most`);
     const packing = pool.pack({ pieces, level: compressionLevel });
     const written = tail.then(async () => {
       signal.throwIfAborted();
@@ -170,7 +172,7 @@ function createFrameWriter(
       await artifact.write(packed.compressed);
       return result;
     });
-    // Reported through `written`, and by idle(); a caller that looks later must not bring the process down.
+    // Reported to the caller and by idle(); until one of them looks, it must not bring the process down.
     packing.catch(() => {});
     written.catch(() => {});
     tail = written;
