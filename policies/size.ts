@@ -1,44 +1,65 @@
 import { formatBytes } from './progress.ts';
 
+/**
+ * Thresholds of the size check. Wide on purpose: a check that stops the backup because somebody cleaned up on a Friday
+ * is switched off on Monday. What it must catch is a dump of an emptied database, a mount that is missing, a tree that
+ * has become incompressible overnight.
+ */
+const sizeLimits = {
+  /** Below this fraction of the median, and above its inverse, a size is out of line … */
+  ratio: 5,
+  /** … unless the history itself scatters as widely: this many robust standard deviations are allowed … */
+  deviations: 8,
+  /** … from this many sizes on; fewer say nothing about scatter … */
+  deviationsFrom: 5,
+  /** … and never below this fraction of the median. */
+  ratioAtMost: 50,
+  /** Growth by less than this is never out of line: an empty database that gets its first tables. */
+  growthSlackBytes: 16 * 1024 * 1024,
+} as const;
+
 export interface SizeVerdict {
   passed: boolean;
   details: string;
   error?: string;
 }
 
-/** Points that there must be before a size can be called unusual. */
-const historyMin = 3;
-/** Below a half, or above four times the median, something has happened that a person should look at. */
-const shrinkRatio = 0.5;
-const growRatio = 4;
-/** Changes smaller than this are no reason for anything. */
-const ignoreBytes = 4 * 1024 * 1024;
-
 /**
- * Compares a point's stored size with those before it. Too few to compare with: passes, and says so.
+ * Compares a point's stored size with those of the source's earlier points (mission row E1). Median and median
+ * absolute deviation, so that a few odd points in the history move nothing. Without a history it passes and says so.
  *
- * @param history stored sizes in bytes, any order
+ * @param bytes stored size of the new point
+ * @param history stored sizes of earlier points, in any order
  */
 export function judgeSize(bytes: number, history: number[]): SizeVerdict {
-  if (bytes <= 0) return { passed: false, details: 'empty', error: 'the point is empty' };
-  if (history.length < historyMin) {
-    return { passed: true, details: `${formatBytes(bytes)}; ${history.length} earlier points, too few to compare with` };
+  if (bytes <= 0) return { passed: false, details: 'empty', error: 'the point is empty: it has no stored bytes' };
+  if (history.length === 0) {
+    return { passed: true, details: `${formatBytes(bytes)}; the first point of its source, nothing to compare with` };
   }
-  const usual = median(history);
-  const details = `${formatBytes(bytes)}; the median of ${history.length} earlier points is ${formatBytes(usual)}`;
-  if (Math.abs(bytes - usual) < ignoreBytes) return { passed: true, details };
-  if (bytes < usual * shrinkRatio) return { passed: false, details, error: `it shrank to ${percent(bytes, usual)} of the usual size: ${details}` };
-  if (bytes > usual * growRatio) return { passed: false, details, error: `it grew to ${percent(bytes, usual)} of the usual size: ${details}` };
+  const { median, low, high } = sizeBounds(history);
+  const details = `${formatBytes(bytes)} against a median of ${formatBytes(median)} over ${history.length} ${history.length === 1 ? 'point' : 'points'} (${formatBytes(low)} to ${formatBytes(high)} is in line)`;
+  if (bytes < low) return { passed: false, details, error: `suspiciously small: ${details}` };
+  if (bytes > high) return { passed: false, details, error: `suspiciously large: ${details}` };
   return { passed: true, details };
 }
 
-function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const high = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? high : ((sorted[middle - 1] ?? 0) + high) / 2;
+/** The sizes that are in line with a history of at least one. */
+export function sizeBounds(history: number[]): { median: number; low: number; high: number } {
+  const median = medianOf(history);
+  // 1.4826 turns a median absolute deviation into a standard deviation, for a normal distribution.
+  const sigma =
+    history.length < sizeLimits.deviationsFrom ? 0 : 1.4826 * medianOf(history.map((h) => Math.abs(h - median)));
+  const spread = sizeLimits.deviations * sigma;
+  return {
+    median,
+    low: Math.max(Math.min(median / sizeLimits.ratio, median - spread), median / sizeLimits.ratioAtMost),
+    high: Math.max(median * sizeLimits.ratio, median + spread, median + sizeLimits.growthSlackBytes),
+  };
 }
 
-function percent(part: number, whole: number): string {
-  return `${Math.round((part / whole) * 100)} %`;
+function medianOf(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const upper = sorted[middle] ?? 0;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
 }

@@ -21,33 +21,68 @@ export interface RuleCopy {
   name: string;
   region: string;
   medium: string;
+  /** With AES-256, before it left the host. */
   encrypted: boolean;
   /** Its bytes were read back and matched. Nothing else counts. */
   verified: boolean;
 }
 
-/** Judges one recovery point: three copies with production, two media, one off-site, all of them AES-256. */
+/** What the rule asks for. */
+const rule321 = { copies: 3, media: 2, offsiteRegions: 1 } as const;
+
+/**
+ * Judges one recovery point: at least three copies with production as one of them, on at least two media, at least one
+ * of them in another region, every one of them encrypted. Only copies that were read back and matched count.
+ */
 export function judge321({ siteRegion, production, copies }: RuleInput): RuleVerdict {
-  const good = copies.filter((c) => c.verified);
-  const media = [...new Set([production.medium, ...good.map((c) => c.medium)])].sort();
-  const offsiteRegions = [...new Set(good.map((c) => c.region).filter((r) => r !== siteRegion))].sort();
-  const open = good.filter((c) => !c.encrypted).map((c) => c.name);
-  const count = 1 + good.length;
+  const counted = copies.filter((c) => c.verified);
+  const missing = copies.filter((c) => !c.verified).map((c) => c.name);
+  const media = distinct([production, ...counted].map((c) => c.medium));
+  const offsiteRegions = distinct(counted.map((c) => c.region).filter((r) => !sameRegion(r, siteRegion)));
+  const unencrypted = counted.filter((c) => !c.encrypted).map((c) => c.name);
+  const total = 1 + counted.length;
+
   const breaches: string[] = [];
-  if (count < 3) {
-    const failed = copies.filter((c) => !c.verified).map((c) => c.name);
-    const why = failed.length > 0 ? `; not verified: ${failed.join(', ')}` : '';
-    breaches.push(`${count} of 3 copies (production and ${good.map((c) => c.name).join(', ') || 'nothing else'})${why}`);
+  if (total < rule321.copies) {
+    const have = list(['production', ...counted.map((c) => c.name)]);
+    breaches.push(`${total} of ${rule321.copies} copies: there is only ${have}${notVerified(missing)}`);
   }
-  if (media.length < 2) breaches.push(`1 of 2 media: all copies are on ${media[0]}`);
-  if (offsiteRegions.length === 0) breaches.push(`no off-site copy: all are in ${siteRegion}`);
-  if (open.length > 0) breaches.push(`not encrypted: ${open.join(', ')}`);
+  if (media.length < rule321.media) {
+    breaches.push(`1 of ${rule321.media} media: everything lies on ${production.medium}${notVerified(missing)}`);
+  }
+  if (offsiteRegions.length < rule321.offsiteRegions) {
+    const away = copies.filter((c) => !sameRegion(c.region, siteRegion)).map((c) => c.name);
+    breaches.push(
+      away.length === 0
+        ? `no copy off-site: none is planned outside ${siteRegion}, where production runs`
+        : `no copy off-site: of those outside ${siteRegion}, ${list(away)} could not be verified`,
+    );
+  }
+  if (unencrypted.length > 0) breaches.push(`not encrypted with AES-256: ${list(unencrypted)}`);
+
   return {
     satisfied: breaches.length === 0,
-    copies: count,
+    copies: total,
     media,
     offsiteRegions,
-    encrypted: open.length === 0,
+    encrypted: unencrypted.length === 0,
     breaches,
   };
+}
+
+/** Names of regions are compared without regard to case and surrounding space: people type them. */
+function sameRegion(a: string, b: string): boolean {
+  return a.trim().toLowerCase() === b.trim().toLowerCase();
+}
+
+function notVerified(names: string[]): string {
+  return names.length === 0 ? '' : `; ${list(names)} could not be verified`;
+}
+
+function list(names: string[]): string {
+  return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
+}
+
+function distinct(values: string[]): string[] {
+  return [...new Set(values)].sort();
 }
