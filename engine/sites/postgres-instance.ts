@@ -1,205 +1,231 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, open, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
-import path from 'node:path';
-import { setTimeout } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import pg from 'pg';
-import { Failure } from '../../policies/failure.ts';
-import { freePort } from './ports.ts';
-import { findPostgresBinaries } from './postgres-binaries.ts';
-import type { PostgresInstance, PostgresInstanceOptions } from './types.ts';
-import { type UnprivilegedUser, unprivilegedUser } from './unprivileged.ts';
+import { type ChildProcess, spawn } from "node:child_process";
+import { open, readFile, realpath, rm } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout } from "node:timers/promises";
+import pg from "pg";
+import { Failure } from "../../policies/failure.ts";
+import { freePort } from "./ports.ts";
+import { findPostgresBinaries } from "./postgres-binaries.ts";
+import { ensureCluster } from "./postgres-initdb.ts";
+import { endOrphan } from "./postgres-leftovers.ts";
+import { tied } from "./tied.ts";
+import type { PostgresInstance, PostgresInstanceOptions } from "./types.ts";
+import { type UnprivilegedUser, unprivilegedUser } from "./unprivileged.ts";
 
-const run = promisify(execFile);
+export { reapInstances } from "./postgres-leftovers.ts";
+
 const startTimeoutMs = 60_000;
+const startAttempts = 3;
 
 /**
- * Makes (initdb) and starts a PostgreSQL server of our own on 127.0.0.1. It dies with this process, also when that is
- * killed. As root it runs as an unprivileged user, who is given the folder. Throws ClientToolMissing, and TargetUnusable
- * with the end of the server's log when it does not start.
+ * Makes (initdb) and starts a PostgreSQL server of our own on 127.0.0.1, without a socket file. It ends with this
+ * process, also when that is killed. As root it runs as an unprivileged user, who is given the folder and the way to
+ * it. Throws ClientToolMissing, and TargetUnusable with the end of the server's log when it does not start.
  */
-export async function createPostgresInstance(options: PostgresInstanceOptions): Promise<PostgresInstance> {
-  const binDir = options.binDir ?? (await findPostgresBinaries(['postgres', 'initdb', 'pg_ctl'])).binDir;
-  const user = await unprivilegedUser();
-  const dataDir = path.resolve(options.dataDir);
-  await prepareFolder(dataDir, user);
-  if (!(await isInitialised(dataDir))) await initialise(binDir, dataDir, user, options.password);
-  const port = await freePort(options.port);
-  const logFile = `${dataDir}.log`;
-  const server = await startServer({ binDir, dataDir, user, port, logFile, settings: options.settings ?? {} });
-  const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
-  const uri = (database = 'postgres') => {
-    const password = options.password ? `:${encodeURIComponent(options.password)}` : '';
-    return `postgresql://postgres${password}@127.0.0.1:${port}/${encodeURIComponent(database)}`;
-  };
-
-  const stop = async () => {
-    for (const [signal, waitMs] of [
-      ['SIGINT', 20_000],
-      ['SIGQUIT', 10_000],
-      ['SIGKILL', 10_000],
-    ] as const) {
-      if (server.exitCode !== null || server.signalCode !== null) return;
-      server.kill(signal);
-      await Promise.race([exited, setTimeout(waitMs, undefined, { ref: false })]);
-    }
-  };
-  const instance: PostgresInstance = {
-    host: '127.0.0.1',
-    port,
-    user: 'postgres',
-    dataDir,
-    binDir,
-    pid: server.pid ?? 0,
-    uri,
-    stop,
-    async destroy() {
-      await stop();
-      await rm(dataDir, { recursive: true, force: true });
-      await rm(logFile, { force: true });
-    },
-  };
-  try {
-    await waitUntilReady(uri(), server, logFile);
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-  return instance;
+export async function createPostgresInstance(
+	options: PostgresInstanceOptions,
+): Promise<PostgresInstance> {
+	const binDir =
+		options.binDir ??
+		(await findPostgresBinaries(["postgres", "initdb", "pg_ctl"])).binDir;
+	const user = await unprivilegedUser();
+	const dataDir = path.resolve(options.dataDir);
+	await endOrphan(dataDir);
+	await ensureCluster({
+		binDir,
+		dataDir,
+		user,
+		...(options.password === undefined ? {} : { password: options.password }),
+	});
+	for (let attempt = 1; ; attempt++) {
+		const started = await start(
+			{ ...options, dataDir, ...(attempt > 1 ? { port: 0 } : {}) },
+			binDir,
+			user,
+		);
+		if (started !== "port taken") return started;
+		if (attempt < startAttempts) continue;
+		throw new Failure(
+			"TargetUnusable",
+			`Every port that was tried for a PostgreSQL server on ${dataDir} was taken by another process.`,
+			{
+				next: "Try again.",
+			},
+		);
+	}
 }
 
-/**
- * Ends servers and removes data folders that a killed process left below a folder. Only servers whose data folder
- * lies there are touched.
- */
-export async function reapInstances(below: string): Promise<void> {
-  for (const name of await names(below)) {
-    const dataDir = path.join(below, name);
-    const pid = await postmasterOf(dataDir);
-    if (pid === null) continue;
-    process.kill(pid, 'SIGKILL');
-    for (let i = 0; i < 100 && (await postmasterOf(dataDir)) !== null; i++) await setTimeout(50);
-  }
+/** Between finding a free port and taking it, another process may take it: then it is to be tried with another one. */
+async function start(
+	options: PostgresInstanceOptions,
+	binDir: string,
+	user: UnprivilegedUser | null,
+): Promise<PostgresInstance | "port taken"> {
+	const { dataDir, password } = options;
+	const port = await freePort(options.port);
+	const logFile = `${dataDir}.log`;
+	const { size: logStart } = await appendTo(logFile);
+	const server = await spawnServer({
+		binDir,
+		dataDir,
+		user,
+		port,
+		logFile,
+		settings: options.settings ?? {},
+	});
+	const exited = new Promise<void>((resolve) =>
+		server.once("exit", () => resolve()),
+	);
+	const uri = (database = "postgres") => {
+		const secret =
+			password === undefined ? "" : `:${encodeURIComponent(password)}`;
+		return `postgresql://postgres${secret}@127.0.0.1:${port}/${encodeURIComponent(database)}`;
+	};
+	const stop = async () => {
+		for (const [signal, waitMs] of [
+			["SIGINT", 20_000],
+			["SIGQUIT", 10_000],
+			["SIGKILL", 10_000],
+		] as const) {
+			if (hasEnded(server)) return;
+			server.kill(signal);
+			const timer = new AbortController();
+			await Promise.race([
+				exited,
+				setTimeout(waitMs, undefined, { signal: timer.signal }).catch(() => {}),
+			]);
+			timer.abort();
+		}
+	};
+	const log = async () =>
+		(await readFile(logFile)).subarray(logStart).toString().trim();
+	try {
+		await waitUntilReady({ uri: uri(), server, dataDir, log });
+	} catch (error) {
+		await stop();
+		if (/could not bind IPv4 address/.test(await log())) return "port taken";
+		throw error;
+	}
+	return {
+		host: "127.0.0.1",
+		port,
+		user: "postgres",
+		dataDir,
+		binDir,
+		pid: server.pid ?? 0,
+		uri,
+		stop,
+		async destroy() {
+			await stop();
+			await rm(dataDir, { recursive: true, force: true });
+			await rm(logFile, { force: true });
+		},
+	};
 }
 
-/** The pid in postmaster.pid when that process really is a server on this folder. */
-async function postmasterOf(dataDir: string): Promise<number | null> {
-  try {
-    const [first] = (await readFile(path.join(dataDir, 'postmaster.pid'), 'utf8')).split('\n');
-    const pid = Number(first);
-    const cwd = await readlink(`/proc/${pid}/cwd`);
-    return cwd === dataDir ? pid : null;
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'EACCES', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
-    throw error;
-  }
+async function appendTo(file: string): Promise<{ size: number }> {
+	const handle = await open(file, "a", 0o600);
+	const { size } = await handle.stat();
+	await handle.close();
+	return { size };
 }
 
-async function names(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
+function hasEnded(server: ChildProcess): boolean {
+	return server.exitCode !== null || server.signalCode !== null;
 }
 
-async function prepareFolder(dataDir: string, user: UnprivilegedUser | null): Promise<void> {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  if (!user) return;
-  await chown(dataDir, user.uid, user.gid);
-  // Every folder above must let the user through, though not list: traversal is all it is given.
-  for (let at = path.dirname(dataDir); at !== '/'; at = path.dirname(at)) {
-    const { mode, uid } = await stat(at);
-    if ((mode & 0o001) === 0 && uid === 0) await chmod(at, (mode & 0o7777) | 0o011);
-  }
+interface SpawnOptions {
+	binDir: string;
+	dataDir: string;
+	user: UnprivilegedUser | null;
+	port: number;
+	logFile: string;
+	settings: Record<string, string>;
 }
 
-async function isInitialised(dataDir: string): Promise<boolean> {
-  return (await readdir(dataDir)).includes('PG_VERSION');
+async function spawnServer({
+	binDir,
+	dataDir,
+	user,
+	port,
+	logFile,
+	settings,
+}: SpawnOptions): Promise<ChildProcess> {
+	const all = {
+		...settings,
+		listen_addresses: "127.0.0.1",
+		unix_socket_directories: "",
+		port: String(port),
+	};
+	const set = Object.entries(all).flatMap(([k, v]) => ["-c", `${k}=${v}`]);
+	const log = await open(logFile, "a", 0o600);
+	try {
+		// SIGQUIT ends a server at once together with all its children; what was committed is safe.
+		const { command, args } = tied(
+			path.join(binDir, "postgres"),
+			["-D", dataDir, ...set],
+			"QUIT",
+		);
+		const server = spawn(command, args, {
+			cwd: "/",
+			stdio: ["ignore", log.fd, log.fd],
+			env: { PATH: process.env.PATH, LC_ALL: "C", TZ: "UTC" },
+			...(user ? { uid: user.uid, gid: user.gid } : {}),
+		});
+		await new Promise<void>((resolve, reject) => {
+			server.once("spawn", resolve);
+			server.once("error", reject);
+		});
+		return server;
+	} finally {
+		await log.close();
+	}
 }
 
-async function initialise(binDir: string, dataDir: string, user: UnprivilegedUser | null, password?: string): Promise<void> {
-  const passwordFile = `${dataDir}.${randomBytes(6).toString('hex')}`;
-  const authentication = password ? ['--auth=scram-sha-256', `--pwfile=${passwordFile}`] : ['--auth=trust'];
-  try {
-    if (password) {
-      await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
-      if (user) await chown(passwordFile, user.uid, user.gid);
-    }
-    await run(
-      path.join(binDir, 'initdb'),
-      ['-D', dataDir, '-U', 'postgres', '-E', 'UTF8', '--no-locale', '--data-checksums', '--no-sync', ...authentication],
-      { ...identity(user), env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' } },
-    );
-  } catch (error) {
-    throw new Failure('TargetUnusable', `initdb failed in ${dataDir}: ${(error as { stderr?: string }).stderr?.trim() ?? String(error)}.`, {
-      next: 'Look at the message; is the folder writable, and is there space?',
-      cause: error,
-    });
-  } finally {
-    await rm(passwordFile, { force: true });
-  }
+interface ReadyOptions {
+	uri: string;
+	server: ChildProcess;
+	dataDir: string;
+	log: () => Promise<string>;
 }
 
-function identity(user: UnprivilegedUser | null): { uid?: number; gid?: number } {
-  return user ? { uid: user.uid, gid: user.gid } : {};
-}
-
-interface StartOptions {
-  binDir: string;
-  dataDir: string;
-  user: UnprivilegedUser | null;
-  port: number;
-  logFile: string;
-  settings: Record<string, string>;
-}
-
-async function startServer({ binDir, dataDir, user, port, logFile, settings }: StartOptions): Promise<ChildProcess> {
-  const all = { listen_addresses: '127.0.0.1', unix_socket_directories: '', port: String(port), ...settings };
-  const log = await open(logFile, 'a', 0o600);
-  // setpriv: the server is killed with the process that started it, so that a killed worker leaves none behind.
-  const server = spawn(
-    'setpriv',
-    [
-      '--pdeathsig',
-      'KILL',
-      ...(user ? [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups'] : []),
-      '--',
-      path.join(binDir, 'postgres'),
-      '-D',
-      dataDir,
-      ...Object.entries(all).flatMap(([k, v]) => ['-c', `${k}=${v}`]),
-    ],
-    { stdio: ['ignore', log.fd, log.fd], env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' } },
-  );
-  await new Promise<void>((resolve, reject) => {
-    server.once('spawn', resolve);
-    server.once('error', reject);
-  });
-  await log.close();
-  return server;
-}
-
-async function waitUntilReady(uri: string, server: ChildProcess, logFile: string): Promise<void> {
-  const until = performance.now() + startTimeoutMs;
-  let last: unknown;
-  while (performance.now() < until && server.exitCode === null && server.signalCode === null) {
-    const client = new pg.Client({ connectionString: uri, connectionTimeoutMillis: 5_000 });
-    try {
-      await client.connect();
-      await client.end();
-      return;
-    } catch (error) {
-      last = error;
-      await client.end().catch(() => {});
-      await setTimeout(50);
-    }
-  }
-  const tail = (await readFile(logFile, 'utf8')).trim().split('\n').slice(-5).join(' | ');
-  throw new Failure('TargetUnusable', `The isolated PostgreSQL server did not start: ${tail || String(last)}.`, {
-    next: 'Look at the log line above; often the port or shared memory is taken, or the disk is full.',
-    cause: last,
-  });
+async function waitUntilReady({
+	uri,
+	server,
+	dataDir,
+	log,
+}: ReadyOptions): Promise<void> {
+	const until = performance.now() + startTimeoutMs;
+	let last = "";
+	while (performance.now() < until && !hasEnded(server)) {
+		const client = new pg.Client({
+			connectionString: uri,
+			connectionTimeoutMillis: 5_000,
+		});
+		// A server that ends while it is asked also fails the question.
+		client.on("error", () => {});
+		try {
+			await client.connect();
+			const { rows } = await client.query(
+				"SELECT current_setting('data_directory') AS place",
+			);
+			if ((await realpath(rows[0].place)) === (await realpath(dataDir))) return;
+			last = "another server answered at this port";
+		} catch (error) {
+			const { code, message } = error as { code?: string; message?: string };
+			last = message || String(code);
+			if (code === "28P01") break;
+		} finally {
+			await client.end().catch(() => {});
+		}
+		await setTimeout(50);
+	}
+	const tail = (await log()).split("\n").slice(-5).join(" | ");
+	throw new Failure(
+		"TargetUnusable",
+		`The PostgreSQL server on ${dataDir} did not start: ${[tail, last].filter(Boolean).join(" | ")}.`,
+		{
+			next: "Look at the last lines of its log; often the disk is full, or a setting is wrong.",
+		},
+	);
 }
