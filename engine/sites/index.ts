@@ -1,10 +1,10 @@
-export { freePort } from "./ports.ts";
+export { freePort } from './ports.ts';
 export {
-	findPostgresBinaries,
-	installHint,
-	listPostgresBinaries,
-	type PostgresBinaries,
-} from "./postgres-binaries.ts";
-export { createPostgresInstance, reapInstances } from "./postgres-instance.ts";
-export { tied } from "./tied.ts";
-export type { PostgresInstance, PostgresInstanceOptions } from "./types.ts";
+  findPostgresBinaries,
+  installHint,
+  listPostgresBinaries,
+  type PostgresBinaries,
+} from './postgres-binaries.ts';
+export { createPostgresInstance, reapInstances } from './postgres-instance.ts';
+export { tied } from './tied.ts';
+export type { PostgresInstance, PostgresInstanceOptions } from './types.ts';
