@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { loadPolicy } from '../engine/config/index.ts';
@@ -12,6 +13,8 @@ async function main(): Promise<void> {
       role: { type: 'string' },
       policy: { type: 'string' },
       host: { type: 'string', default: 'local' },
+      // Written once every role polls its queue; for whoever started this process.
+      'ready-file': { type: 'string' },
     },
   });
   if (!values.policy) throw usage('--policy FILE is missing');
@@ -26,7 +29,7 @@ async function main(): Promise<void> {
     wanted.map((role) => startRole(role as Role, { policy, host: values.host })),
   );
   process.stdout.write(`ready: ${wanted.join(', ')} on ${values.host}\n`);
-  process.send?.({ ready: wanted });
+  if (values['ready-file']) await writeFile(values['ready-file'], String(process.pid));
   await Promise.all(running.map((r) => r.done));
 }
 

@@ -6,7 +6,7 @@ import type { Source } from './source.ts';
 export { compareTree, createFilesSource } from './files/index.ts';
 export { withHooks } from './hooks.ts';
 export { createPostgresLogicalSource } from './postgres/index.ts';
-export type { RestoreOptions, RestoreResult, SealOptions, SealResult, Source, SourceProbe, TestRestoreOptions } from './source.ts';
+export type { RestoreOptions, RestoreResult, SealOptions, SealResult, Source, SourceComparison, SourceProbe, TestRestoreOptions } from './source.ts';
 
 /** The source that a policy describes. */
 export function openSource(policy: SourcePolicy, deps: { resolveSecret: (ref: string) => Promise<string> }): Source {

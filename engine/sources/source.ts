@@ -21,6 +21,9 @@ export interface Source {
   /** Puts a point back. Refuses a target that holds anything (TargetNotEmpty); on failure removes what it wrote. */
   restore(point: PointReader, options: RestoreOptions): Promise<RestoreResult>;
 
+  /** Compares a restored place (as given to restore) with what the point holds. Reads both, changes neither. */
+  compare(point: PointReader, place: string, signal: AbortSignal): Promise<SourceComparison>;
+
   /**
    * Restores into an isolated place of its own below `workDir` (a fresh PostgreSQL instance; a directory), compares
    * what came back with what was captured, and removes every trace, also on failure or abort. Returns the checks
@@ -64,6 +67,13 @@ export interface RestoreResult {
   entries: number;
   bytes: number;
   warnings: string[];
+}
+
+export interface SourceComparison {
+  /** One line each, the first twenty; empty when all is as captured. */
+  differences: string[];
+  /** What was compared, in one line. */
+  details: string;
 }
 
 export interface TestRestoreOptions {

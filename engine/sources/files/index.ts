@@ -30,6 +30,11 @@ export function createFilesSource(policy: FilesSource): Source {
 
     restore: (point, options) => restoreTree(point, options),
 
+    async compare(point, place, signal) {
+      const { entries, bytes, examples } = await compareTree(point, place, signal);
+      return { differences: examples, details: `${entries} entries and ${bytes} bytes` };
+    },
+
     async testRestore(point, { workDir, signal, onProgress }) {
       const into = path.join(workDir, 'tree');
       const from = performance.now();

@@ -1,5 +1,6 @@
 import type { PostgresLogicalSource } from '../../../policies/policy.ts';
 import type { Source } from '../source.ts';
+import { compareDatabase } from './compare.ts';
 import { connectionOf } from './connection.ts';
 import { probe } from './probe.ts';
 import { restoreDatabase } from './restore.ts';
@@ -21,6 +22,7 @@ export function createPostgresLogicalSource(
     },
     seal: async (writer, options) => sealDatabase(policy, await connection(), writer, options),
     restore: restoreDatabase,
+    compare: compareDatabase,
     testRestore: testRestoreDatabase,
   };
 }
