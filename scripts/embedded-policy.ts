@@ -77,7 +77,7 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
   const embedded = {
     version: 1,
     site: { region: east.region },
-    temporal: places.temporal,
+    temporal: { address: places.temporal.address, namespace: places.temporal.namespace },
     catalog: { dsn: `file:${secret('catalog-dsn')}` },
     keys: {
       recipients: [await recipientOf(identity)],
