@@ -2,6 +2,7 @@ import { Failure } from '../../policies/failure.ts';
 import type { UnpackBlock } from './frame-jobs.ts';
 import { acquireFramePool, FrameWriteError } from './frame-pool.ts';
 import { frameProblem, type PointReader } from './reader.ts';
+import type { StreamDecryptor } from './tink.ts';
 import type { Block } from './types.ts';
 
 /** One block and the place where its bytes belong. */
@@ -23,6 +24,8 @@ const windowBlocks = 8_192;
 /** One ranged GET brings at most this much; gaps up to the second number are read over rather than asked around. */
 const rangeBytesMax = 8 * 1024 * 1024;
 const gapBytesMax = 256 * 1024;
+/** Ranges asked for before the one at hand has been written: hides what a distant store takes to answer. */
+const rangesAhead = 2;
 
 interface Frame {
   offset: number;
@@ -45,24 +48,19 @@ export async function extract(
   const underWay = new Set<Promise<void>>();
   let failed: { error: unknown } | null = null;
   try {
-    for await (const window of windows(targets)) {
-      for (const range of rangesOf(window)) {
+    for await (const { frames, bytes } of fetched(artifact, targets)) {
+      const start = frames[0]?.offset ?? 0;
+      for (const frame of frames) {
         signal.throwIfAborted();
-        const first = range[0];
-        const last = range.at(-1);
-        if (!first || !last) continue;
-        const bytes = await artifact.read(first.offset, last.offset + last.bytes - first.offset);
-        for (const frame of range) {
-          const start = frame.offset - first.offset;
-          const job = write(frame, bytes.subarray(start, start + frame.bytes))
-            .catch((error: unknown) => {
-              failed ??= { error };
-            })
-            .finally(() => underWay.delete(job));
-          underWay.add(job);
-          while (underWay.size >= pool.threads * 3) await Promise.race(underWay);
-          rethrow(failed);
-        }
+        const at = frame.offset - start;
+        const job = write(frame, bytes.subarray(at, at + frame.bytes))
+          .catch((error: unknown) => {
+            failed ??= { error };
+          })
+          .finally(() => underWay.delete(job));
+        underWay.add(job);
+        while (underWay.size >= pool.threads * 3) await Promise.race(underWay);
+        rethrow(failed);
       }
     }
     await Promise.all(underWay);
@@ -89,6 +87,33 @@ export async function extract(
 
 function rethrow(failed: { error: unknown } | null): void {
   if (failed) throw failed.error;
+}
+
+/** Ranges and their bytes in the order of the artifact, the next ones already on their way. */
+async function* fetched(
+  artifact: StreamDecryptor,
+  targets: AsyncIterable<ExtractTarget>,
+): AsyncGenerator<{ frames: Frame[]; bytes: Buffer }> {
+  const ahead: { frames: Frame[]; bytes: Promise<Buffer> }[] = [];
+  const next = async () => {
+    const range = ahead.shift();
+    return range && { frames: range.frames, bytes: await range.bytes };
+  };
+  for await (const window of windows(targets)) {
+    for (const frames of rangesOf(window)) {
+      const first = frames[0];
+      const last = frames.at(-1);
+      if (!first || !last) continue;
+      const bytes = artifact.read(first.offset, last.offset + last.bytes - first.offset);
+      // It is awaited in its turn, or never, when another one fails first.
+      bytes.catch(() => {});
+      ahead.push({ frames, bytes });
+      if (ahead.length <= rangesAhead) continue;
+      const range = await next();
+      if (range) yield range;
+    }
+  }
+  for (let range = await next(); range; range = await next()) yield range;
 }
 
 async function* windows(targets: AsyncIterable<ExtractTarget>): AsyncGenerator<ExtractTarget[]> {

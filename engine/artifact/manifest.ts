@@ -75,7 +75,16 @@ export function encodeEntry(entry: Entry): string {
   return JSON.stringify(line);
 }
 
-function decodeEntry(line: EntryLine): Entry {
+/** An entry line has its type, mode and time; whatever else is there has the type that the format gives it. */
+function isEntryLine(line: Partial<EntryLine>): line is EntryLine {
+  const text = [line.p ?? '', line.p64 ?? '', line.t, line.mt, line.ct ?? '', line.d ?? '', line.i ?? '', line.l ?? '', line.l64 ?? ''];
+  const counts = [line.m, line.u ?? 0, line.g ?? 0, line.s ?? 0, line.r?.[0] ?? 0, line.r?.[1] ?? 0];
+  const named = line.p !== undefined || line.p64 !== undefined;
+  return named && text.every((t) => typeof t === 'string') && counts.every(isCount);
+}
+
+function decodeEntry(line: Partial<EntryLine>): Entry {
+  if (!isEntryLine(line)) throw malformed(`${JSON.stringify(line).slice(0, 200)} is no entry`);
   const type = typesByLetter.get(line.t as 'f');
   if (!type) throw malformed(`an entry has the unknown type ${JSON.stringify(line.t)}`);
   const link = line.l !== undefined ? Buffer.from(line.l) : line.l64 !== undefined ? Buffer.from(line.l64, 'base64') : null;
@@ -173,12 +182,13 @@ export async function decodeManifest(
 ): Promise<{ header: ManifestHeader; entries: AsyncGenerator<EntryWithBlocks> }> {
   const first = await lines.next();
   if (first.done) throw malformed('it is empty');
-  const header = parse(first.value) as Partial<ManifestHeader>;
+  const header: Partial<ManifestHeader> = parse(first.value);
   if (header.format !== manifestFormat) {
     throw new Failure('FormatUnsupported', `The manifest has the format ${String(header.format)}; this version reads ${manifestFormat}.`, {
       next: 'Use a newer version of this software to read it.',
     });
   }
+  if (typeof header.id !== 'string' || !Array.isArray(header.artifacts)) throw malformed('its header is incomplete');
   return { header: header as ManifestHeader, entries: decodeEntries(lines) };
 }
 
@@ -193,20 +203,27 @@ async function* decodeEntries(lines: AsyncIterator<string>): AsyncGenerator<Entr
   let last: Uint8Array | null = null;
   let line = await nextLine(lines);
   while (!('end' in line)) {
-    const entry = decodeEntry(line as unknown as EntryLine);
+    const entry = decodeEntry(line);
     if (last && comparePaths(last, entry.path) >= 0) throw malformed('its entries are out of order');
     last = entry.path;
     seen.entries++;
-    const state: { following: Record<string, unknown> | null } = { following: null };
-    yield { ...entry, blocks: decodeBlocks(lines, seen, state) };
+    const state: BlocksState = { following: null, over: false };
+    const given: EntryWithBlocks = {
+      ...entry,
+      blocks: decodeBlocks(lines, seen, state, () => {
+        given.unstable = true;
+      }),
+    };
+    yield given;
+    state.over = true;
     // Whoever did not ask for all the blocks has the rest read over here.
     line = state.following ?? (await nextLine(lines));
     while ('blocks' in line || 'unstable' in line) {
-      if ('blocks' in line) count(seen, line.blocks as BlockTuple[]);
+      if ('blocks' in line) count(seen, tuplesOf(line));
       line = await nextLine(lines);
     }
   }
-  const end = line.end as Counts;
+  const end = (line.end ?? {}) as Partial<Counts>;
   for (const what of ['entries', 'blocks', 'bytes'] as const) {
     if (end[what] !== seen[what]) throw malformed(`it names ${end[what]} ${what} at its end but has ${seen[what]}`);
   }
@@ -214,18 +231,31 @@ async function* decodeEntries(lines: AsyncIterator<string>): AsyncGenerator<Entr
   if (!more.done) throw malformed('something follows its end');
 }
 
+interface BlocksState {
+  /** The line after the blocks, when they were read to their end. */
+  following: Line | null;
+  /** The next entry was asked for; these lines are no longer this one's. */
+  over: boolean;
+}
+
 async function* decodeBlocks(
   lines: AsyncIterator<string>,
   seen: Counts,
-  state: { following: Record<string, unknown> | null },
+  state: BlocksState,
+  onUnstable: () => void,
 ): AsyncGenerator<Block> {
   for (;;) {
+    if (state.over) throw new RangeError("an entry's blocks are to be read before the next entry is asked for");
     const next = await nextLine(lines);
+    if ('unstable' in next) {
+      onUnstable();
+      continue;
+    }
     if (!('blocks' in next)) {
       state.following = next;
       return;
     }
-    const tuples = next.blocks as BlockTuple[];
+    const tuples = tuplesOf(next);
     count(seen, tuples);
     for (const [artifact, frameOffset, frameBytes, offset, bytes, sha256] of tuples) {
       yield { artifact, frameOffset, frameBytes, offset, bytes, sha256 };
@@ -238,18 +268,40 @@ function count(seen: Counts, blocks: BlockTuple[]): void {
   for (const block of blocks) seen.bytes += block[4];
 }
 
-async function nextLine(lines: AsyncIterator<string>): Promise<Record<string, unknown>> {
+/** The tuples of a blocks line, which are checked, for places in the artifact follow from them. */
+function tuplesOf(line: Line): BlockTuple[] {
+  if (!Array.isArray(line.blocks)) throw malformed('a line of blocks holds none');
+  for (const tuple of line.blocks) if (!isTuple(tuple)) throw malformed(`${JSON.stringify(tuple)} is no block`);
+  return line.blocks;
+}
+
+function isTuple(value: unknown): value is BlockTuple {
+  if (!Array.isArray(value) || value.length !== 6) return false;
+  for (let i = 0; i < 5; i++) if (!isCount(value[i])) return false;
+  return typeof value[5] === 'string' && value[5].length === 64;
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+type Line = Record<string, unknown>;
+
+async function nextLine(lines: AsyncIterator<string>): Promise<Line> {
   const next = await lines.next();
   if (next.done) throw malformed('it has no end line; it was cut off');
   return parse(next.value);
 }
 
-function parse(line: string): Record<string, unknown> & { format?: unknown } {
+function parse(line: string): Line {
+  let value: unknown;
   try {
-    return JSON.parse(line);
+    value = JSON.parse(line);
   } catch (error) {
     throw malformed('a line is not JSON', error);
   }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed('a line is no JSON object');
+  return value as Line;
 }
 
 function malformed(what: string, cause?: unknown): Failure {

@@ -163,6 +163,9 @@ export async function* plaintext(stream: StreamDecryptor): AsyncGenerator<Buffer
   }
 }
 
+/** Far more than any entry with its attributes, or a line of blocks. */
+const lineLengthMax = 16 * 1024 * 1024;
+
 async function* manifestLines(stream: StreamDecryptor): AsyncGenerator<string> {
   const source = Readable.from(plaintext(stream), { objectMode: false });
   const zstd = createZstdDecompress();
@@ -178,6 +181,7 @@ async function* manifestLines(stream: StreamDecryptor): AsyncGenerator<string> {
       rest += decoder.decode(chunk, { stream: true });
       const lines = rest.split('\n');
       rest = lines.pop() ?? '';
+      if (rest.length > lineLengthMax) throw corrupt('a line of the manifest has no end');
       yield* lines;
     }
     if (rest !== '') yield rest;

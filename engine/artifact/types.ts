@@ -96,7 +96,7 @@ export interface Entry {
   xattrs?: Record<string, Uint8Array>;
   /** Its size was not known when the entry was written: it is the sum of its blocks, and `size` is 0. */
   streamed?: boolean;
-  /** It changed while it was read, at every attempt. */
+  /** It changed while it was read, at every attempt. Of very large files this is known once their blocks were read. */
   unstable?: boolean;
 }
 

@@ -34,7 +34,16 @@ const frameReadBytes = frameBytesMax + 64 * 1024;
  * must follow each other without gap and hold what backup.json names. The artifact is read once, in order. Collects
  * what is wrong instead of stopping at it; what says nothing of the point (StoreUnreachable …) is thrown.
  */
-export async function verifyPoint(reader: PointReader, { signal, onProgress }: VerifyOptions): Promise<VerifyReport> {
+export async function verifyPoint(reader: PointReader, options: VerifyOptions): Promise<VerifyReport> {
+  try {
+    return await verifyAll(reader, options);
+  } catch (error) {
+    options.signal.throwIfAborted();
+    throw error;
+  }
+}
+
+async function verifyAll(reader: PointReader, { signal, onProgress }: VerifyOptions): Promise<VerifyReport> {
   const { backup } = reader;
   const report: VerifyReport = { objects: 0, entries: 0, blocks: 0, bytes: 0, problems: [] };
   let unnamed = 0;

@@ -131,10 +131,10 @@ export function noise(bytes: number, seed = 1): Buffer {
   return out;
 }
 
-/** The Failure that the promise ends with. */
-export async function failureOf(promise: Promise<unknown>): Promise<{ type: string; message: string }> {
+/** The Failure that the work ends with. */
+export async function failureOf(work: Promise<unknown> | (() => unknown)): Promise<{ type: string; message: string }> {
   try {
-    await promise;
+    await (typeof work === 'function' ? work() : work);
   } catch (error) {
     const { type, message } = error as { type?: string; message: string };
     return { type: type ?? 'none', message };

@@ -1,0 +1,174 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { comparePaths, type Block, type Entry } from '../../../engine/artifact/index.ts';
+import { decodeManifest, ManifestEncoder } from '../../../engine/artifact/manifest.ts';
+import { entryOf, failureOf } from './sealing.ts';
+
+const header = { id: 'shop-1', artifacts: [{ id: 'shop-1', source: 'shop' }] };
+
+function encode(entries: (Entry & { blocks?: Block[] })[]): string {
+  const out: string[] = [];
+  const encoder = new ManifestEncoder(header, (text) => out.push(text));
+  for (const { blocks, ...entry } of entries) {
+    encoder.entry(entry);
+    for (const block of blocks ?? []) encoder.block(block);
+  }
+  encoder.end();
+  return out.join('');
+}
+
+async function* linesOf(text: string): AsyncGenerator<string> {
+  yield* text.split('\n').slice(0, -1);
+}
+
+async function decode(text: string): Promise<(Entry & { blocks: Block[] })[]> {
+  const { entries } = await decodeManifest(linesOf(text));
+  const found: (Entry & { blocks: Block[] })[] = [];
+  for await (const entry of entries) {
+    const blocks: Block[] = [];
+    for await (const block of entry.blocks) blocks.push(block);
+    found.push({ ...entry, blocks });
+  }
+  return found;
+}
+
+const blockAt = (n: number): Block => ({
+  artifact: 0,
+  frameOffset: n * 10,
+  frameBytes: 10,
+  offset: n,
+  bytes: 5,
+  sha256: n.toString(16).padStart(64, '0'),
+});
+
+const bytes = (max: number) => fc.uint8Array({ minLength: 1, maxLength: max }).map((b) => Buffer.from(b.map((x) => x || 1)));
+const number32 = fc.nat(4_294_967_295);
+const nanoseconds = fc.bigInt({ min: -(10n ** 18n), max: 4n * 10n ** 18n }).map((n) => String(n));
+const entries: fc.Arbitrary<Entry> = fc.record(
+  {
+    path: bytes(12),
+    type: fc.constantFrom('file', 'directory', 'symlink', 'hardlink', 'fifo', 'char', 'block'),
+    mode: fc.nat(0o7777),
+    uid: number32,
+    gid: number32,
+    user: fc.string({ maxLength: 5 }),
+    group: fc.string({ maxLength: 5 }),
+    mtimeNs: nanoseconds,
+    ctimeNs: nanoseconds,
+    dev: number32.map((n) => String(n)),
+    ino: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((n) => String(n)),
+    size: fc.maxSafeNat(),
+    sparse: fc.constant(true),
+    link: bytes(12),
+    rdev: fc.record({ major: number32, minor: number32 }),
+    xattrs: fc.dictionary(fc.string({ minLength: 1, maxLength: 8 }), bytes(8), { minKeys: 1, maxKeys: 3, noNullPrototype: true }),
+    streamed: fc.constant(true),
+    unstable: fc.constant(true),
+  },
+  {
+    requiredKeys: ['path', 'type', 'mode', 'uid', 'gid', 'user', 'group', 'mtimeNs', 'ctimeNs', 'dev', 'ino', 'size'],
+    noNullPrototype: true,
+  },
+);
+
+describe('the manifest', () => {
+  test('gives back every entry and every block as written, names that are no UTF-8 included', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uniqueArray(entries, { maxLength: 6, selector: (e) => Buffer.from(e.path).toString('latin1') }), fc.nat(600), async (some, n) => {
+        const sorted = some.sort((a, b) => comparePaths(a.path, b.path));
+        const blocks = Array.from({ length: n }, (_, i) => blockAt(i));
+        const written = sorted.map((e, i) => ({ ...e, blocks: i === 0 ? blocks : [] }));
+        const found = await decode(encode(written));
+        expect(found.map(plain)).toEqual(written.map(plain));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('sorts a folder right before what it holds, whatever its neighbours are called', () => {
+    const names = ['a', 'a/b', 'a/b/c', 'a!', 'a-b', 'a-b/c', 'ab'];
+    const sorted = names.map((n) => Buffer.from(n)).sort(comparePaths);
+    expect(sorted.map((n) => String(n))).toEqual(names);
+  });
+
+  test('lets a reader pass over the blocks of entries that it does not want', async () => {
+    const blocks = Array.from({ length: 700 }, (_, i) => blockAt(i));
+    const text = encode([{ ...entryOf('a'), blocks }, { ...entryOf('b'), blocks: blocks.slice(0, 3) }, entryOf('c')]);
+    const { entries: found } = await decodeManifest(linesOf(text));
+    const seen: string[] = [];
+    for await (const entry of found) {
+      seen.push(Buffer.from(entry.path).toString());
+      for await (const _ of entry.blocks) break;
+    }
+    expect(seen).toEqual(['a', 'b', 'c']);
+  });
+
+  test('does not give the blocks of one entry to another', async () => {
+    const text = encode([{ ...entryOf('a'), blocks: [blockAt(1)] }, { ...entryOf('b'), blocks: [blockAt(2)] }]);
+    const { entries: found } = await decodeManifest(linesOf(text));
+    const first = await found.next();
+    await found.next();
+    if (first.done) throw new Error('no entry');
+    await expect(first.value.blocks[Symbol.asyncIterator]().next()).rejects.toThrow('before the next entry');
+  });
+
+  test('marks an entry that was found to have changed after its blocks went ahead', async () => {
+    const out: string[] = [];
+    const encoder = new ManifestEncoder(header, (text) => out.push(text));
+    encoder.entry(entryOf('a'));
+    encoder.block(blockAt(1));
+    encoder.unstable();
+    encoder.entry(entryOf('b'));
+    encoder.end();
+    const { entries: decoded } = await decodeManifest(linesOf(out.join('')));
+    const found: unknown[] = [];
+    for await (const entry of decoded) {
+      for await (const _ of entry.blocks);
+      found.push(String(entry.path), entry.unstable ?? false);
+    }
+    expect(found).toEqual(['a', true, 'b', false]);
+  });
+});
+
+describe('a damaged manifest is refused:', () => {
+  const good = encode([{ ...entryOf('a'), blocks: [blockAt(1)] }, entryOf('b')]);
+  const lines = good.trimEnd().split('\n');
+  const joined = (some: (string | undefined)[]) => `${some.join('\n')}\n`;
+  const cases: Record<string, [string, string]> = {
+    'it is empty': ['', 'empty'],
+    'its end is missing': [joined(lines.slice(0, -1)), 'cut off'],
+    'an entry is missing': [joined([...lines.slice(0, 3), ...lines.slice(4)]), 'names 2 entries at its end but has 1'],
+    'blocks are missing': [joined([...lines.slice(0, 2), ...lines.slice(3)]), 'blocks'],
+    'an entry comes twice': [joined([...lines.slice(0, 4), lines[3], ...lines.slice(4)]), 'out of order'],
+    'entries are out of order': [joined([lines[0], lines[3], lines[1], lines[2], lines[4]]), 'out of order'],
+    'something follows its end': [joined([...lines, lines[3]]), 'follows its end'],
+    'a line is no JSON': [joined([lines[0], '{"p":', ...lines.slice(1)]), 'not JSON'],
+    'a line is no object': [joined([lines[0], '17', ...lines.slice(1)]), 'no JSON object'],
+    'an entry lacks its time': [joined([lines[0], '{"p":"a","t":"f","m":1}', ...lines.slice(3)]), 'no entry'],
+    'an entry has an unknown type': [joined([lines[0], '{"p":"a","t":"?","m":1,"mt":"1"}', ...lines.slice(3)]), 'unknown type'],
+    'a block lies nowhere': [joined([...lines.slice(0, 2), '{"blocks":[[0,-1,1,1,1,"00"]]}', ...lines.slice(3)]), 'no block'],
+    'a block is null': [joined([...lines.slice(0, 2), '{"blocks":[null]}', ...lines.slice(3)]), 'no block'],
+    'the end has no counts': [joined([...lines.slice(0, -1), '{"end":null}']), 'at its end'],
+  };
+  for (const [name, [text, reason]] of Object.entries(cases)) {
+    test(name, async () => {
+      const { type, message } = await failureOf(decode(text));
+      expect(type).toBe('Corrupt');
+      expect(message).toContain(reason);
+    });
+  }
+
+  test('a newer format is told from damage', async () => {
+    const newer = good.replace('manifest/1', 'manifest/2');
+    expect(await failureOf(decode(newer))).toMatchObject({ type: 'FormatUnsupported', message: expect.stringContaining('manifest/2') });
+  });
+});
+
+function plain({ path, link, xattrs, ...rest }: Entry & { blocks: Block[] }) {
+  return {
+    ...rest,
+    path: Buffer.from(path).toString('hex'),
+    link: link && Buffer.from(link).toString('hex'),
+    xattrs: xattrs && Object.entries(xattrs).map(([k, v]) => [k, Buffer.from(v).toString('hex')]),
+  };
+}
