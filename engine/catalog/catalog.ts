@@ -9,7 +9,9 @@ export interface Catalog {
   recordPoint(backup: BackupJson): Promise<void>;
   /** Says what became of one copy. Idempotent. */
   recordCopy(copy: CopyRecord): Promise<void>;
-  /** Removes one copy's row, and the point with its last copy. Idempotent. */
+  /** Makes the row say this, whatever it said before, with these copies and no others. For rebuilding: all or nothing. */
+  replacePoint(backup: BackupJson, copies: CopyRecord[]): Promise<void>;
+  /** Removes one copy's row, and the point with its last verified copy. Idempotent. */
   forgetCopy(pointId: string, copy: string): Promise<void>;
 
   points(filter?: { source?: string; limit?: number }): Promise<PointRecord[]>;

@@ -1,8 +1,10 @@
-import pg from 'pg';
 import { runner } from 'node-pg-migrate';
-import { Failure, isFailure } from '../../policies/failure.ts';
-import { type BackupJson, backupJson, storedBytes } from '../../policies/recovery-point.ts';
+import pg from 'pg';
+import { Failure } from '../../policies/failure.ts';
+import { backupJson, storedBytes } from '../../policies/recovery-point.ts';
 import type { Catalog, CopyRecord, IncidentRecord, JobRecord, PointRecord } from './catalog.ts';
+import { asFailure, assertUri } from './failures.ts';
+import { sameDocument } from './same-document.ts';
 
 const schema = 'backup_coordinator';
 const migrationsDir = new URL('./migrations', import.meta.url).pathname;
@@ -10,32 +12,64 @@ const migrationsDir = new URL('./migrations', import.meta.url).pathname;
 export interface CatalogOptions {
   /** postgresql:// URI; a secret. */
   dsn: string;
+  /** Told when a connection breaks while nothing uses it; it is replaced by itself. */
+  onError?: (error: Error) => void;
 }
 
-/** Opens the catalog. Nothing is asked of the server yet. */
-export async function openCatalog({ dsn }: CatalogOptions): Promise<Catalog> {
+/**
+ * Opens the catalog. Nothing is asked of the server yet. Throws PolicyInvalid when the DSN is no postgresql:// URI; the
+ * methods throw CatalogUnreachable, and CatalogDiffers when its schema is not the one of this version.
+ */
+export async function openCatalog({ dsn, onError }: CatalogOptions): Promise<Catalog> {
+  assertUri(dsn);
   const pool = new pg.Pool({
     connectionString: dsn,
     max: 4,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 10_000,
+    query_timeout: 60_000,
+    keepAlive: true,
     options: `-c search_path=${schema}`,
     application_name: 'backup-coordinator',
     allowExitOnIdle: true,
   });
-  // A connection that breaks while idle is replaced; one in use fails its query.
-  pool.on('error', () => {});
+  pool.on('error', (error) => onError?.(error));
 
   async function query<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<R[]> {
     try {
       return (await pool.query<R>(text, values)).rows;
     } catch (error) {
-      throw catalogFailure(error, dsn);
+      throw asFailure(error, dsn);
+    }
+  }
+
+  /** All of the statements, or none. */
+  async function transaction(
+    body: (run: (text: string, values: unknown[]) => Promise<unknown>) => Promise<void>,
+  ): Promise<void> {
+    let broken: Error | undefined;
+    try {
+      const client = await pool.connect();
+      try {
+        await client.query('BEGIN');
+        await body((text, values) => client.query(text, values));
+        await client.query('COMMIT');
+      } catch (error) {
+        // A connection in an unknown state is not given back to the pool; the server then undoes what it began.
+        broken = error as Error;
+        throw error;
+      } finally {
+        client.release(broken);
+      }
+    } catch (error) {
+      throw asFailure(error, dsn);
     }
   }
 
   const catalog: Catalog = {
     async migrate() {
+      // The pool's time limit for connecting applies here; the migrations' own connection has none.
+      await query('SELECT 1');
       try {
         await runner({
           databaseUrl: dsn,
@@ -45,10 +79,11 @@ export async function openCatalog({ dsn }: CatalogOptions): Promise<Catalog> {
           schema,
           createSchema: true,
           log: () => {},
+          // Several workers begin at once; each waits for its turn, and finds the work done.
           advisoryLockMode: 'wait',
-        } as Parameters<typeof runner>[0]);
+        });
       } catch (error) {
-        throw catalogFailure(error, dsn);
+        throw asFailure(error, dsn);
       }
     },
 
@@ -59,23 +94,42 @@ export async function openCatalog({ dsn }: CatalogOptions): Promise<Catalog> {
          ON CONFLICT (id) DO UPDATE SET id = excluded.id RETURNING backup`,
         [backup.id, backup.source.name, backup.capturedAt, text],
       );
-      if (rows[0]?.backup === text) return;
+      if (rows[0] && (rows[0].backup === text || sameDocument(JSON.parse(rows[0].backup), backup))) return;
       throw new Failure('CatalogDiffers', `The catalog has another description of ${backup.id} than the store.`, {
         next: 'Run "backupctl catalog verify"; the stores are the truth, and "backupctl catalog rebuild" follows them.',
       });
     },
 
     async recordCopy(c) {
-      await query(
-        `INSERT INTO copies (point_id, copy, state, bytes, published_at, verified_at, error) VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (point_id, copy) DO UPDATE SET state = $3, bytes = $4, published_at = $5, verified_at = $6, error = $7`,
-        [c.pointId, c.copy, c.state, c.bytes, c.publishedAt, c.verifiedAt, c.error],
-      );
+      await query(upsertCopy, copyValues(c));
+    },
+
+    async replacePoint(backup, copies) {
+      const values = [backup.id, backup.source.name, backup.capturedAt, JSON.stringify(backup)];
+      await transaction(async (run) => {
+        await run(
+          `INSERT INTO points (id, source, captured_at, backup) VALUES ($1, $2, $3, $4)
+           ON CONFLICT (id) DO UPDATE SET source = $2, captured_at = $3, backup = $4`,
+          values,
+        );
+        await run('DELETE FROM copies WHERE point_id = $1 AND NOT copy = ANY ($2)', [
+          backup.id,
+          copies.map((c) => c.copy),
+        ]);
+        for (const copy of copies) await run(upsertCopy, copyValues(copy));
+      });
     },
 
     async forgetCopy(pointId, copy) {
-      await query('DELETE FROM copies WHERE point_id = $1 AND copy = $2', [pointId, copy]);
-      await query('DELETE FROM points p WHERE id = $1 AND NOT EXISTS (SELECT FROM copies c WHERE c.point_id = p.id)', [pointId]);
+      await transaction(async (run) => {
+        await run('DELETE FROM copies WHERE point_id = $1 AND copy = $2', [pointId, copy]);
+        // An attempt that failed is no copy: a point that lies nowhere is none.
+        await run(
+          `DELETE FROM points p WHERE id = $1
+           AND NOT EXISTS (SELECT FROM copies c WHERE c.point_id = p.id AND c.state = 'verified')`,
+          [pointId],
+        );
+      });
     },
 
     async points(filter = {}) {
@@ -124,7 +178,17 @@ export async function openCatalog({ dsn }: CatalogOptions): Promise<Catalog> {
         `INSERT INTO jobs (workflow_id, run_id, source, point_id, outcome, started_at, finished_at, phases, error)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (workflow_id, run_id) DO UPDATE SET point_id = $4, outcome = $5, finished_at = $7, phases = $8, error = $9`,
-        [j.workflowId, j.runId, j.source, j.pointId, j.outcome, j.startedAt, j.finishedAt, JSON.stringify(j.phases), j.error],
+        [
+          j.workflowId,
+          j.runId,
+          j.source,
+          j.pointId,
+          j.outcome,
+          j.startedAt,
+          j.finishedAt,
+          JSON.stringify(j.phases),
+          j.error,
+        ],
       );
     },
 
@@ -142,6 +206,14 @@ export async function openCatalog({ dsn }: CatalogOptions): Promise<Catalog> {
   return catalog;
 }
 
+const upsertCopy = `INSERT INTO copies (point_id, copy, state, bytes, published_at, verified_at, error)
+  VALUES ($1, $2, $3, $4, $5, $6, $7)
+  ON CONFLICT (point_id, copy) DO UPDATE SET state = $3, bytes = $4, published_at = $5, verified_at = $6, error = $7`;
+
+function copyValues(c: CopyRecord): unknown[] {
+  return [c.pointId, c.copy, c.state, c.bytes, c.publishedAt, c.verifiedAt, c.error];
+}
+
 interface CopyRow {
   point_id: string;
   copy: string;
@@ -153,7 +225,18 @@ interface CopyRow {
 }
 
 function pointOf(row: { backup: string; copies: CopyRow[] | null }): PointRecord {
-  const backup: BackupJson = backupJson.parse(JSON.parse(row.backup));
+  const parsed = backupJson.safeParse(JSON.parse(row.backup));
+  if (!parsed.success) {
+    throw new Failure(
+      'CatalogDiffers',
+      'The catalog holds a description of a recovery point that this version cannot read.',
+      {
+        next: 'If a newer version wrote it, use that one; otherwise run "backupctl catalog rebuild --all".',
+        cause: parsed.error,
+      },
+    );
+  }
+  const backup = parsed.data;
   return {
     backup,
     storedBytes: storedBytes(backup),
@@ -227,25 +310,4 @@ function jobOf(r: JobRow): JobRecord {
 
 function iso(time: string | Date | null): string | null {
   return time === null ? null : new Date(time).toISOString();
-}
-
-/** Connection trouble gets its name; the message never has more of the URI than host and database. */
-function catalogFailure(error: unknown, dsn: string): unknown {
-  const e = error as { code?: string; message?: string };
-  if (isFailure(error)) return error;
-  const isAnswer = /^[0-9A-Z]{5}$/.test(e.code ?? '') && !/^(08|28|3D|53|57P|E)/.test(e.code ?? '');
-  if (isAnswer) return error;
-  return new Failure('CatalogUnreachable', `The catalog cannot be used at ${placeOf(dsn)} (${e.code ?? e.message ?? 'no answer'}).`, {
-    next: 'Start its PostgreSQL, or correct catalog.dsn. Backups in the stores are not touched by this.',
-    cause: error,
-  });
-}
-
-function placeOf(dsn: string): string {
-  try {
-    const { hostname, port, pathname } = new URL(dsn);
-    return `${hostname}:${port || 5432}${pathname}`;
-  } catch {
-    return 'an address that is no postgresql:// URI';
-  }
 }

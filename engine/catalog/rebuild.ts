@@ -1,117 +1,184 @@
-import { isFailure } from '../../policies/failure.ts';
-import { type BackupJson, backupJsonName, storedBytes } from '../../policies/recovery-point.ts';
-import { parseBackupJson } from '../artifact/index.ts';
-import { readBytes, type Store } from '../stores/index.ts';
+import { Failure, isFailure } from '../../policies/failure.ts';
+import type { BackupJson } from '../../policies/recovery-point.ts';
+import type { Store } from '../stores/index.ts';
 import type { Catalog, CopyRecord } from './catalog.ts';
+import { publishedAt, publishedIn } from './published.ts';
+import { sameDocument } from './same-document.ts';
 
 export interface RebuildOptions {
   catalog: Catalog;
-  /** The stores to read, by the name of their copy. */
+  /** The stores of all copies of the policy, named as these. */
   stores: Store[];
   /** Public keys whose signature makes a point count. */
   trusted: string[];
-  /** Every copy of the policy is among the stores: what is in none of them is gone. */
-  complete: boolean;
+  /** List only this one of the stores; in the others only its points are looked up. Absent: every store is listed. */
+  from?: string;
 }
 
 export interface RebuildReport {
   points: number;
   copies: number;
+  /** Copies that the catalog had and their store does not. */
   forgotten: number;
-  /** What was found but does not count, by name and reason. */
+  /** Stores that did not answer: what the catalog says of them was left as it is. */
+  unreachable: string[];
+  /** What was found but does not count, and what could not be read, by name and reason. */
   problems: string[];
 }
 
 /**
- * Makes the catalog's points and copies again from the stores alone: every backup.json whose signature verifies and
- * whose objects are there. Times are the stores' own, so that the outcome is the same each time. Incidents and jobs
- * are not in any store, and stay as they are.
+ * Makes the catalog's points and copies again from the stores alone. Times are the stores' own, so that the outcome is
+ * the same each time, and the same as was recorded when the points were made. A row goes only when the store that
+ * should have it was read; a point goes with its last copy. Attempts that failed, incidents and jobs are in no store,
+ * and stay as they are. Throws CopyUnknown, CatalogUnreachable, and StoreUnreachable when no store could be read.
  */
-export async function rebuildCatalog({ catalog, stores, trusted, complete }: RebuildOptions): Promise<RebuildReport> {
+export async function rebuildCatalog({ catalog, stores, trusted, from }: RebuildOptions): Promise<RebuildReport> {
   await catalog.migrate();
-  const report: RebuildReport = { points: 0, copies: 0, forgotten: 0, problems: [] };
-  const seen = new Set<string>();
-  const seenCopies = new Set<string>();
-  for (const store of stores) {
-    for await (const { backup, copy } of publishedIn(store, trusted, report.problems)) {
-      await catalog.recordPoint(backup);
-      await catalog.recordCopy(copy);
-      seen.add(backup.id);
-      seenCopies.add(`${backup.id} ${copy.copy}`);
-      report.copies++;
-    }
+  // Before the stores are read: what a job publishes meanwhile must not look as if it were gone.
+  const before = await catalog.points();
+  const looked = await lookInto({
+    stores,
+    trusted,
+    ...(from === undefined ? {} : { from }),
+  });
+  for (const { backup, copies } of looked.points.values()) {
+    const known = await catalog.point(backup.id);
+    const kept = (known?.copies ?? []).filter(
+      (c) => staysAsItIs(c, looked) && !copies.some((found) => found.copy === c.copy),
+    );
+    await catalog.replacePoint(backup, [...copies, ...kept]);
   }
-  report.points = seen.size;
-  const looked = new Set(stores.map((s) => s.name));
-  for (const point of await catalog.points()) {
-    for (const copy of point.copies) {
-      const gone = looked.has(copy.copy) && copy.state === 'verified' && !seenCopies.has(`${copy.pointId} ${copy.copy}`);
-      const lost = complete && !seen.has(copy.pointId);
-      if (!gone && !lost) continue;
-      await catalog.forgetCopy(copy.pointId, copy.copy);
-      report.forgotten++;
+  let forgotten = 0;
+  for (const point of before) {
+    const isIn = looked.points.get(point.backup.id);
+    // A store that was only asked for certain points has said nothing of the others.
+    if (!isIn && from !== undefined) {
+      forgotten += await forget(
+        catalog,
+        point.copies.filter((c) => c.copy === from && c.state !== 'failed'),
+      );
+      continue;
     }
+    const gone = point.copies.filter(
+      (c) => c.state !== 'failed' && looked.read.has(c.copy) && !isIn?.copies.some((f) => f.copy === c.copy),
+    );
+    forgotten += await forget(catalog, gone);
   }
-  return report;
+  return {
+    points: looked.points.size,
+    copies: [...looked.points.values()].reduce((sum, p) => sum + p.copies.length, 0),
+    forgotten,
+    unreachable: looked.unreachable,
+    problems: looked.problems,
+  };
 }
 
 /** Lists what differs between the catalog and the stores, without writing. */
-export async function verifyCatalog({ catalog, stores, trusted }: Omit<RebuildOptions, 'complete'>): Promise<string[]> {
-  const differences: string[] = [];
+export async function verifyCatalog({ catalog, stores, trusted }: Omit<RebuildOptions, 'from'>): Promise<string[]> {
+  // Twice, for jobs go on meanwhile: missing is what neither the one nor the other knows.
+  const before = await catalog.points();
+  const looked = await lookInto({ stores, trusted });
+  const differences = [...looked.problems];
   const known = new Map((await catalog.points()).map((p) => [p.backup.id, p]));
-  const found = new Set<string>();
-  for (const store of stores) {
-    for await (const { backup, copy } of publishedIn(store, trusted, differences)) {
-      found.add(`${backup.id} ${store.name}`);
-      const point = known.get(backup.id);
-      if (!point) differences.push(`${backup.id} is in ${store.name} but not in the catalog`);
-      else if (JSON.stringify(point.backup) !== JSON.stringify(backup)) differences.push(`${backup.id}: its description in ${store.name} is not the catalog's`);
-      else if (point.copies.find((c) => c.copy === copy.copy)?.state !== 'verified') {
-        differences.push(`${backup.id} is in ${store.name}, the catalog does not know that copy`);
-      }
+  for (const { backup, copies } of looked.points.values()) {
+    const point = known.get(backup.id);
+    if (!point) {
+      differences.push(`${backup.id} is in ${copies.map((c) => c.copy).join(', ')} but not in the catalog`);
+      continue;
+    }
+    if (!sameDocument(point.backup, backup)) {
+      differences.push(`${backup.id}: its description in ${copies[0]?.copy} is not the catalog's`);
+    }
+    for (const copy of copies) {
+      const row = point.copies.find((c) => c.copy === copy.copy);
+      if (row?.state !== 'verified')
+        differences.push(`${backup.id} is in ${copy.copy}, the catalog does not know that copy`);
+      else if (!sameDocument(row, copy))
+        differences.push(`${backup.id}: size or time of its copy in ${copy.copy} are not the catalog's`);
     }
   }
-  const looked = new Set(stores.map((s) => s.name));
-  for (const point of known.values()) {
-    for (const copy of point.copies.filter((c) => c.state === 'verified' && looked.has(c.copy))) {
-      if (!found.has(`${copy.pointId} ${copy.copy}`)) differences.push(`${copy.pointId} is not in ${copy.copy}, where the catalog has it`);
+  for (const point of before.filter((p) => known.has(p.backup.id))) {
+    for (const copy of point.copies) {
+      if (copy.state !== 'verified' || !looked.read.has(copy.copy)) continue;
+      const found = looked.points.get(copy.pointId)?.copies.some((c) => c.copy === copy.copy);
+      if (!found) differences.push(`${copy.pointId} is not in ${copy.copy}, where the catalog has it`);
     }
   }
   return differences;
 }
 
-async function* publishedIn(
-  store: Store,
-  trusted: string[],
-  problems: string[],
-): AsyncGenerator<{ backup: BackupJson; copy: CopyRecord }> {
-  for await (const object of store.list('')) {
-    if (!object.key.endsWith(`/${backupJsonName}`)) continue;
+interface Looked {
+  points: Map<string, { backup: BackupJson; copies: CopyRecord[] }>;
+  /** Stores that were read to their end. */
+  read: Set<string>;
+  unreachable: string[];
+  problems: string[];
+}
+
+async function lookInto({ stores, trusted, from }: Omit<RebuildOptions, 'catalog'>): Promise<Looked> {
+  const looked: Looked = {
+    points: new Map(),
+    read: new Set(),
+    unreachable: [],
+    problems: [],
+  };
+  const onProblem = (problem: string) => looked.problems.push(problem);
+  const listed = from === undefined ? stores : stores.filter((s) => s.name === from);
+  if (listed.length === 0) {
+    throw new Failure('CopyUnknown', `There is no copy named "${from}".`, {
+      next: `Use one of: ${stores.map((s) => s.name).join(', ')}.`,
+    });
+  }
+  let unreachable: unknown;
+  const reading = async (store: Store, body: () => Promise<void>) => {
     try {
-      const backup = parseBackupJson(await readBytes(store, object.key), trusted);
-      await assertComplete(store, object.key, backup);
-      // The very call that recording uses, so that both get the same time.
-      const { modifiedAt } = await store.head(object.key);
-      yield {
-        backup,
-        copy: {
-          pointId: backup.id,
-          copy: store.name,
-          state: 'verified',
-          bytes: storedBytes(backup),
-          publishedAt: modifiedAt,
-          verifiedAt: modifiedAt,
-          error: null,
-        },
-      };
+      // A folder whose disk is away lists as empty; here it must not look as if all were gone.
+      await store.check();
+      await body();
+      looked.read.add(store.name);
     } catch (error) {
-      if (!isFailure(error, 'Corrupt', 'SignatureInvalid', 'FormatUnsupported', 'ObjectMissing')) throw error;
-      problems.push(`${store.name}/${object.key} does not count: ${error.message}`);
+      if (!isFailure(error, 'StoreUnreachable', 'StoreDenied', 'BucketMissing')) throw error;
+      unreachable = error;
+      looked.unreachable.push(store.name);
+      onProblem(`${store.name} could not be read: ${error.message}`);
     }
+  };
+  for (const store of listed) {
+    await reading(store, async () => {
+      for await (const found of publishedIn({ store, trusted, onProblem })) take(looked, found);
+    });
+  }
+  if (looked.read.size === 0) throw unreachable;
+  for (const store of stores.filter((s) => !listed.includes(s))) {
+    await reading(store, async () => {
+      for (const { backup } of [...looked.points.values()]) {
+        const found = await publishedAt({ store, trusted, onProblem }, backup.source.name, backup.id);
+        if (found) take(looked, found);
+      }
+    });
+  }
+  return looked;
+}
+
+function take(looked: Looked, { backup, copy }: { backup: BackupJson; copy: CopyRecord }): void {
+  const known = looked.points.get(backup.id);
+  if (!known) {
+    looked.points.set(backup.id, { backup, copies: [copy] });
+  } else if (sameDocument(known.backup, backup)) {
+    known.copies.push(copy);
+  } else {
+    looked.problems.push(
+      `${copy.copy} describes ${backup.id} otherwise than ${known.copies[0]?.copy}; it does not count there`,
+    );
   }
 }
 
-async function assertComplete(store: Store, key: string, backup: BackupJson): Promise<void> {
-  const prefix = key.slice(0, -backupJsonName.length);
-  for (const object of backup.objects) await store.head(prefix + object.name);
+/** What a store has not been asked about, and attempts that failed, which no store knows of. */
+function staysAsItIs(copy: CopyRecord, looked: Looked): boolean {
+  return copy.state === 'failed' || !looked.read.has(copy.copy);
+}
+
+async function forget(catalog: Catalog, copies: CopyRecord[]): Promise<number> {
+  for (const copy of copies) await catalog.forgetCopy(copy.pointId, copy.copy);
+  return copies.length;
 }

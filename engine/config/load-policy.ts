@@ -9,10 +9,14 @@ export async function loadPolicy(file: string): Promise<Policy> {
   try {
     text = await readFile(file, 'utf8');
   } catch (error) {
-    throw new Failure('PolicyInvalid', `The policy file ${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`, {
-      next: 'Name another one with --policy FILE or BACKUP_POLICY, or begin with policies/default.yaml.',
-      cause: error,
-    });
+    throw new Failure(
+      'PolicyInvalid',
+      `The policy file ${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`,
+      {
+        next: 'Name another one with --policy FILE or BACKUP_POLICY, or begin with policies/default.yaml.',
+        cause: error,
+      },
+    );
   }
   return parsePolicy(text, file);
 }

@@ -28,14 +28,26 @@ export async function sendEmail(target: EmailTarget, event: NotificationEvent): 
     socketTimeout: 30_000,
   });
   try {
-    await transport.sendMail({ from: target.from, to: target.to, subject: words.title, text: words.lines.join('\n') });
-  } catch (error) {
-    const { code, responseCode } = error as { code?: string; responseCode?: number };
-    const why = [code, responseCode && `answer ${responseCode}`].filter(Boolean).join(', ') || 'no answer';
-    throw new Failure('NotificationFailed', `The mail server ${target.host}:${target.port} did not take the message (${why}).`, {
-      next: 'Check host, port, security and the account in the policy file.',
-      cause: error,
+    await transport.sendMail({
+      from: target.from,
+      to: target.to,
+      subject: words.title,
+      text: words.lines.join('\n'),
     });
+  } catch (error) {
+    const { code, responseCode } = error as {
+      code?: string;
+      responseCode?: number;
+    };
+    const why = [code, responseCode && `answer ${responseCode}`].filter(Boolean).join(', ') || 'no answer';
+    throw new Failure(
+      'NotificationFailed',
+      `The mail server ${target.host}:${target.port} did not take the message (${why}).`,
+      {
+        next: 'Check host, port, security and the account in the policy file.',
+        cause: error,
+      },
+    );
   } finally {
     transport.close();
   }

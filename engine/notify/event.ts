@@ -43,7 +43,9 @@ export function wordsFor(event: NotificationEvent): Words {
     };
   }
   const { result } = event;
-  const copies = result.copies.map((c) => `${c.copy} ${c.state === 'verified' ? '✓' : `✗ (${c.error ?? 'failed'})`}`).join(', ');
+  const copies = result.copies
+    .map((c) => `${c.copy} ${c.state === 'verified' ? '✓' : `✗ (${c.error ?? 'failed'})`}`)
+    .join(', ');
   const lines = [
     `Recovery point: ${event.pointId} (${event.level})`,
     `Size: ${formatBytes(result.sourceBytes)} → ${formatBytes(result.storedBytes)} in ${took}`,
@@ -52,7 +54,18 @@ export function wordsFor(event: NotificationEvent): Words {
     `3-2-1: ${result.rule.satisfied ? 'kept' : `BREACHED: ${result.rule.breaches.join('; ')}`}`,
     ...result.warnings.slice(0, 10).map((w) => `Note: ${w}`),
   ];
-  if (event.outcome === 'succeeded') return { kind: 'success', title: `✅ Backup of ${event.source} succeeded`, lines };
-  lines.push(`Next: mend the copy that failed (backupctl doctor), then run: backupctl backup run ${event.source} --wait`);
-  return { kind: 'failure', title: `⚠️ Backup of ${event.source} stands, but not as promised`, lines };
+  if (event.outcome === 'succeeded')
+    return {
+      kind: 'success',
+      title: `✅ Backup of ${event.source} succeeded`,
+      lines,
+    };
+  lines.push(
+    `Next: mend the copy that failed (backupctl doctor), then run: backupctl backup run ${event.source} --wait`,
+  );
+  return {
+    kind: 'failure',
+    title: `⚠️ Backup of ${event.source} stands, but not as promised`,
+    lines,
+  };
 }

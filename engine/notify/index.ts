@@ -30,7 +30,11 @@ export async function notify({ policies, event, resolveSecret }: NotifyOptions):
   return unreached;
 }
 
-async function send(policy: NotificationPolicy, event: NotificationEvent, resolveSecret: NotifyOptions['resolveSecret']): Promise<void> {
+async function send(
+  policy: NotificationPolicy,
+  event: NotificationEvent,
+  resolveSecret: NotifyOptions['resolveSecret'],
+): Promise<void> {
   if (policy.kind === 'webhook') {
     const secret = policy.secret === undefined ? {} : { secret: await resolveSecret(policy.secret) };
     await sendWebhook({ url: await resolveSecret(policy.url), ...secret }, event);

@@ -27,8 +27,14 @@ export async function sendWebhook(target: WebhookTarget, event: NotificationEven
   const body = JSON.stringify({
     text: `${words.title}\n${words.lines.join('\n')}`,
     blocks: [
-      { type: 'header', text: { type: 'plain_text', text: words.title, emoji: true } },
-      { type: 'section', text: { type: 'mrkdwn', text: words.lines.join('\n') } },
+      {
+        type: 'header',
+        text: { type: 'plain_text', text: words.title, emoji: true },
+      },
+      {
+        type: 'section',
+        text: { type: 'mrkdwn', text: words.lines.join('\n') },
+      },
     ],
     event,
   });
@@ -54,7 +60,10 @@ async function post({ url, secret }: WebhookTarget, body: string): Promise<Outco
     const response = await fetch(url, {
       method: 'POST',
       body,
-      headers: { 'content-type': 'application/json', ...(signature ? { [signatureHeader]: `t=${t},v1=${signature}` } : {}) },
+      headers: {
+        'content-type': 'application/json',
+        ...(signature ? { [signatureHeader]: `t=${t},v1=${signature}` } : {}),
+      },
       signal: AbortSignal.timeout(timeoutMs),
     });
     await response.arrayBuffer();
@@ -67,8 +76,15 @@ async function post({ url, secret }: WebhookTarget, body: string): Promise<Outco
       ...(Number.isFinite(after) && after > 0 ? { retryAfterMs: after * 1000 } : {}),
     };
   } catch (error) {
-    const { cause, name } = error as { cause?: { code?: string }; name?: string };
-    return { done: false, why: cause?.code ?? name ?? 'no connection', final: false };
+    const { cause, name } = error as {
+      cause?: { code?: string };
+      name?: string;
+    };
+    return {
+      done: false,
+      why: cause?.code ?? name ?? 'no connection',
+      final: false,
+    };
   }
 }
 
