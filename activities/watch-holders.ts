@@ -18,10 +18,14 @@ export function createWatchHolders({ isRunning }: { isRunning(workflowId: string
     watchHolders: ({ jobs, leaseTimeoutMs }: WatchInput): Promise<WatchInput['jobs']> =>
       runActivity('watch', async ({ signal }) => {
         for (;;) {
-          await setTimeout(leaseTimeoutMs / looksPerLease, undefined, { signal });
+          // Looks first: while jobs come and go quickly, the watch is restarted before it has waited once.
           const gone: WatchInput['jobs'] = [];
-          for (const job of jobs) if (!(await isRunning(job.workflowId, job.runId))) gone.push(job);
+          for (const job of jobs) {
+            if (!(await isRunning(job.workflowId, job.runId))) gone.push(job);
+            signal.throwIfAborted();
+          }
           if (gone.length > 0) return gone;
+          await setTimeout(leaseTimeoutMs / looksPerLease, undefined, { signal });
         }
       }),
   };

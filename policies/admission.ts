@@ -45,14 +45,18 @@ type Request = Job & Pick<Waiter, 'critical' | 'priority'>;
 const isSame = (a: Pick<Job, 'workflowId' | 'runId'>) => (b: Pick<Job, 'workflowId' | 'runId'>) =>
   a.workflowId === b.workflowId && a.runId === b.runId;
 
-/** Puts a job into the queue. Repeating it changes nothing; a new run of a workflow takes the place of the old one. */
+/**
+ * Puts a job into the queue. Repeating it changes nothing; a new run of a workflow takes the place of the old one,
+ * which must be over, for Temporal runs one at a time.
+ */
 export function request(state: AdmissionState, job: Request, now: string): AdmissionState {
   const same = isSame(job);
   if (state.holders.some(same) || state.queue.some(same)) return state;
   const others = <T extends Job>(jobs: T[]) => jobs.filter((j) => j.workflowId !== job.workflowId);
-  const waiter: Waiter = { ...job, since: now, arrival: state.arrivals, toldPosition: 0 };
+  const { workflowId, runId, source, critical, priority } = job;
+  const waiter = { workflowId, runId, source, critical, priority, since: now, arrival: state.arrivals, toldPosition: 0 };
   const queue = [...others(state.queue), waiter].sort(byTurn);
-  return { ...state, holders: others(state.holders), queue, arrivals: state.arrivals + 1 };
+  return settleDrain({ ...state, holders: others(state.holders), queue, arrivals: state.arrivals + 1 });
 }
 
 function byTurn(a: Waiter, b: Waiter): number {
@@ -62,14 +66,19 @@ function byTurn(a: Waiter, b: Waiter): number {
 /** Gives a slot back, or takes a request back. Repeating it changes nothing. */
 export function release(state: AdmissionState, job: Pick<Job, 'workflowId' | 'runId'>): AdmissionState {
   const same = isSame(job);
-  return settleDrain({ ...state, holders: state.holders.filter((h) => !same(h)), queue: state.queue.filter((w) => !same(w)) });
+  if (!state.holders.some(same) && !state.queue.some(same)) return state;
+  return settleDrain({
+    ...state,
+    holders: state.holders.filter((h) => !same(h)),
+    queue: state.queue.filter((w) => !same(w)),
+  });
 }
 
 /** Takes slots and places back from jobs that are gone. */
 export function freeGone(state: AdmissionState, gone: Pick<Job, 'workflowId' | 'runId'>[]): AdmissionState {
   const lost = state.holders.filter((h) => gone.some(isSame(h))).length;
   const after = gone.reduce(release, state);
-  return { ...after, leasesFreed: state.leasesFreed + lost };
+  return lost === 0 ? after : { ...after, leasesFreed: state.leasesFreed + lost };
 }
 
 /** Grants what can be granted. Returns the new state and those who got a slot. */
@@ -89,11 +98,37 @@ export function grant(state: AdmissionState, now: string): { state: AdmissionSta
   };
 }
 
-/** Those whose place in the queue is not what they were told last, with the new one. */
+/** Up to this place a waiting job is told every change. */
+const exactPlaces = 5;
+
+/**
+ * Whether a place is worth a signal. Behind the first places only halving or doubling is: telling everyone every move
+ * would cost a queue of n jobs n² signals, each an entry in two histories.
+ */
+function isNews(told: number, place: number): boolean {
+  if (told === 0) return true;
+  if (place <= exactPlaces) return place !== told;
+  return place * 2 <= told || place >= told * 2;
+}
+
+/** Those whose place in the queue has changed enough since they were told last, with the new one. */
 export function movedPositions(state: AdmissionState): { state: AdmissionState; moved: { job: Waiter; position: number }[] } {
-  const moved = state.queue.map((job, i) => ({ job, position: i + 1 })).filter(({ job, position }) => job.toldPosition !== position);
+  const moved = state.queue
+    .map((job, i) => ({ job, position: i + 1 }))
+    .filter(({ job, position }) => isNews(job.toldPosition, position));
   if (moved.length === 0) return { state, moved };
-  return { moved, state: { ...state, queue: state.queue.map((job, i) => ({ ...job, toldPosition: i + 1 })) } };
+  const told = new Map(moved.map(({ job, position }) => [job, position]));
+  return { moved, state: { ...state, queue: state.queue.map((j) => ({ ...j, toldPosition: told.get(j) ?? j.toldPosition })) } };
+}
+
+/** True when the job holds a slot: one that asks again has missed its grant. */
+export function isHolder(state: AdmissionState, job: Pick<Job, 'workflowId' | 'runId'>): boolean {
+  return state.holders.some(isSame(job));
+}
+
+/** Changes the number of slots. Fewer than are taken: nobody loses one, nobody new gets one until it fits. */
+export function resize(state: AdmissionState, slots: number): AdmissionState {
+  return state.slots === slots ? state : { ...state, slots };
 }
 
 export function setMode(

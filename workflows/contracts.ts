@@ -81,16 +81,20 @@ export interface RestoreResult {
 export const coordinatorWorkflowId = 'coordinator';
 
 /** Workflow type `coordinator`, id `coordinator`: one for the whole fleet. */
-export interface CoordinatorInput {
-  slots: number;
-  leaseTimeoutMs: number;
+export interface CoordinatorInput extends CoordinatorSettings {
   /** What an earlier run knew. */
   state?: AdmissionState;
   /** History events after which it goes on in a new run; for tests. */
   historyBudget?: number;
 }
 
-/** Signal `requestSlot` to the coordinator. Repeating it changes nothing. */
+/** Signal `configure` to the coordinator, when the policy has changed. */
+export interface CoordinatorSettings {
+  slots: number;
+  leaseTimeoutMs: number;
+}
+
+/** Signal `requestSlot` to the coordinator. Repeating it changes nothing but that a holder is told again. */
 export interface SlotRequest {
   workflowId: string;
   runId: string;
@@ -107,7 +111,7 @@ export interface SlotRelease {
 export interface SlotGrant {
   runId: string;
 }
-/** Signal `queuePosition` from the coordinator to a waiting job, whenever it changes. */
+/** Signal `queuePosition` from the coordinator to a waiting job: every change among the first five, halvings behind them. */
 export interface QueuePosition {
   position: number;
 }

@@ -1,0 +1,37 @@
+import { ApplicationFailure, condition, defineQuery, defineSignal, proxyActivities, setHandler, workflowInfo } from '@temporalio/workflow';
+import type { SlotActivities } from '../../activities/slot.ts';
+import { withSlot } from '../../workflows/slot.ts';
+
+export { coordinator } from '../../workflows/coordinator.ts';
+
+export interface JobInput {
+  source: string;
+  critical?: boolean;
+  priority?: number;
+}
+
+/** Holds a slot until it is told to finish. */
+export async function job({ source, critical = false, priority = 50 }: JobInput): Promise<number[]> {
+  const places: number[] = [];
+  let isFinished = false;
+  setHandler(defineSignal('finish'), () => {
+    isFinished = true;
+  });
+  setHandler(defineQuery<number[]>('places'), () => places);
+  const listener = { onQueued: (place: number) => void places.push(place), onGranted: () => {} };
+  await withSlot({ source, critical, priority }, listener, () => condition(() => isFinished));
+  return places;
+}
+
+/** Takes a slot and fails without giving it back. */
+export async function rudeJob({ source }: JobInput): Promise<void> {
+  const { workflowId, runId } = workflowInfo();
+  const { requestSlot } = proxyActivities<SlotActivities>({ startToCloseTimeout: '10s' });
+  let isGranted = false;
+  setHandler(defineSignal('slotGranted'), () => {
+    isGranted = true;
+  });
+  await requestSlot({ workflowId, runId, source, critical: false, priority: 50 });
+  await condition(() => isGranted);
+  throw ApplicationFailure.nonRetryable('gone without a word');
+}
