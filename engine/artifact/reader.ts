@@ -1,5 +1,4 @@
-import { PassThrough, Readable } from 'node:stream';
-import { createZstdDecompress } from 'node:zlib';
+import { Readable } from 'node:stream';
 import { Failure, isFailure } from '../../policies/failure.ts';
 import {
   backupJsonName,
@@ -16,6 +15,7 @@ import { unwrapKey } from './keys.ts';
 import { decodeManifest } from './manifest.ts';
 import { openStream, type StreamDecryptor } from './tink.ts';
 import type { EntryWithBlocks } from './types.ts';
+import { splitFrames } from './zstd-frames.ts';
 import { sealedJsonName } from './writer.ts';
 
 /** A recovery point opened for reading. Everything it returns has been authenticated. */
@@ -166,19 +166,18 @@ export async function* plaintext(stream: StreamDecryptor): AsyncGenerator<Buffer
 /** Far more than any entry with its attributes, or a line of blocks. */
 const lineLengthMax = 16 * 1024 * 1024;
 
+/** Compressed bytes of a manifest's frame at the most: zstd's bound for 4 MiB that do not compress. */
+const manifestFrameBytesMax = 4 * 1024 * 1024 + 64 * 1024;
+
 async function* manifestLines(stream: StreamDecryptor): AsyncGenerator<string> {
-  const source = Readable.from(plaintext(stream), { objectMode: false });
-  const zstd = createZstdDecompress();
-  const out = new PassThrough();
-  const fail = (error: Error) => out.destroy(error);
-  source.on('error', fail);
-  zstd.on('error', (error) => fail(corrupt(`the manifest cannot be decompressed (${error.message})`)));
-  source.pipe(zstd).pipe(out);
+  const pool = acquireFramePool();
   let rest = '';
   const decoder = new TextDecoder();
   try {
-    for await (const chunk of out as AsyncIterable<Buffer>) {
-      rest += decoder.decode(chunk, { stream: true });
+    for await (const compressed of splitFrames(plaintext(stream), manifestFrameBytesMax)) {
+      const { content, problems } = await pool.unpack({ compressed, blocks: [], wantContent: true });
+      if (problems[0] || !content) throw corrupt(`a frame of the manifest ${problems[0]?.what ?? 'is empty'}`);
+      rest += decoder.decode(content, { stream: true });
       const lines = rest.split('\n');
       rest = lines.pop() ?? '';
       if (rest.length > lineLengthMax) throw corrupt('a line of the manifest has no end');
@@ -186,9 +185,7 @@ async function* manifestLines(stream: StreamDecryptor): AsyncGenerator<string> {
     }
     if (rest !== '') yield rest;
   } finally {
-    source.destroy();
-    zstd.destroy();
-    out.destroy();
+    await pool.release();
   }
 }
 
