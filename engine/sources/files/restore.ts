@@ -2,7 +2,6 @@ import {
   chmodSync,
   closeSync,
   constants,
-  ftruncateSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -97,12 +96,10 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
   }
 
   async function* blocksOf(entry: Entry & { blocks: AsyncIterable<ExtractTarget['block']> }, file: Buffer) {
-    // Made here, so that empty files and holes at the end are there; never through a link that someone laid.
-    const fd = openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
-    try {
-      if (entry.sparse) ftruncateSync(fd, entry.size);
-    } finally {
-      closeSync(fd);
+    // Files with content are made by the threads that write it: made here, every one would wait for its folder's lock
+    // while they hold it.
+    if (entry.size === 0 && !entry.streamed) {
+      closeSync(openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
     }
     let fileOffset = 0;
     for await (const block of entry.blocks) {
