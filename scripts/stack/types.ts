@@ -12,6 +12,10 @@ export interface S3Options {
   region: string;
   /** Taken when free, another one otherwise; 0 or absent: any. */
   port?: number;
+  /** The web console's port, likewise. */
+  consolePort?: number;
+  /** Absolute; the server's access log, one line per request, for tests that count what was sent. */
+  accessLog?: string;
   accessKeyId?: string;
   secretAccessKey?: string;
 }
