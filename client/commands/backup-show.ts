@@ -1,0 +1,68 @@
+import { formatBytes, formatDuration } from '../../policies/progress.ts';
+import type { Context } from '../context.ts';
+import { unknownPoint } from '../names.ts';
+import { shortTime, viewPoint } from '../point-view.ts';
+import { facts, table } from '../table.ts';
+
+export async function backupShow(context: Context, id: string): Promise<number | undefined> {
+  const policy = await context.policy();
+  const catalog = await context.catalog();
+  const record = await catalog.point(id);
+  if (!record)
+    throw unknownPoint(
+      id,
+      (await catalog.points({ limit: 1000 })).map((p) => p.backup.id),
+    );
+  const point = viewPoint(record, policy);
+  const jobs = await catalog.jobs({ pointId: id });
+  const { backup } = record;
+  context.out.result({ point, backup, jobs }, () =>
+    [
+      facts([
+        ['recovery point', point.id],
+        ['source', `${point.source} (${point.kind} on ${backup.source.host})`],
+        [
+          'level',
+          `${point.level}${backup.parent ? `, needs ${backup.parent}` : ''}, class ${point.classes.join(', ')}`,
+        ],
+        ['captured', `${shortTime(point.capturedAt)}: the moment that a restore brings back`],
+        [
+          'size',
+          `${formatBytes(point.sourceBytes)} in ${point.entries} entries → ${formatBytes(point.storedBytes)} stored, ratio ${point.ratio}`,
+        ],
+        ['sealed for', backup.encryption.recipients.join('\n')],
+        ['signed by', backup.signature.publicKey],
+        [
+          '3-2-1',
+          point.rule.satisfied
+            ? `kept: ${point.rule.copies} copies on ${point.rule.media.join(' and ')}, off-site in ${point.rule.offsiteRegions.join(', ')}`
+            : `BREACHED: ${point.rule.breaches.join('\n')}`,
+        ],
+        ...Object.entries(backup.facts).map(([name, value]): [string, string] => [name, String(value)]),
+      ]),
+      '',
+      table(
+        ['copy', 'state', 'published', 'error'],
+        point.copies.map((c) => [c.copy, c.state, c.publishedAt ? shortTime(c.publishedAt) : '', c.error ?? '']),
+      ),
+      table(
+        ['check', 'outcome', 'what was compared', 'took'],
+        backup.validation.checks.map((c) => [
+          c.check,
+          c.passed ? '✓' : '✗',
+          c.error ?? c.details,
+          formatDuration(c.durationMs),
+        ]),
+      ),
+      table(
+        ['object', 'bytes', 'SHA-256'],
+        backup.objects.map((o) => [o.name, String(o.bytes), o.sha256]),
+      ),
+      ...jobs.map(
+        (j) =>
+          `job ${j.workflowId}: ${j.outcome}; ${j.phases.map((p) => `${p.name} ${formatDuration(p.durationMs)}`).join(', ')}`,
+      ),
+    ].join('\n'),
+  );
+  return undefined;
+}

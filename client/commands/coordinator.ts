@@ -1,0 +1,35 @@
+import { WorkflowNotFoundError } from '@temporalio/client';
+import { Failure } from '../../policies/failure.ts';
+import { type CoordinatorStatus, coordinatorWorkflowId, type OperatorAction } from '../../workflows/contracts.ts';
+import type { Context } from '../context.ts';
+import { namedPerson } from '../person.ts';
+
+export interface CoordinatorOptions {
+  action: 'pause' | 'resume' | 'drain';
+  operator?: string;
+  reason?: string;
+}
+
+export async function coordinator(context: Context, options: CoordinatorOptions): Promise<number | undefined> {
+  const by: OperatorAction = namedPerson(options, `backupctl coordinator ${options.action}`);
+  const client = await context.temporal();
+  const { address } = (await context.policy()).temporal;
+  let status: CoordinatorStatus;
+  try {
+    status = await client.workflow
+      .getHandle(coordinatorWorkflowId)
+      .executeUpdate<CoordinatorStatus, [OperatorAction]>(options.action, { args: [by] });
+  } catch (error) {
+    if (!(error instanceof WorkflowNotFoundError)) throw error;
+    throw new Failure('TemporalUnreachable', `No coordinator runs on Temporal at ${address}.`, {
+      next: 'Start the coordination worker: it starts the coordinator.',
+      cause: error,
+    });
+  }
+  context.out.result(
+    status,
+    () =>
+      `The coordinator is ${status.mode}: ${status.holders.length} of ${status.slots} slots in use, ${status.queue.length} waiting.`,
+  );
+  return undefined;
+}

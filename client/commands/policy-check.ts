@@ -1,0 +1,43 @@
+import path from 'node:path';
+import { judge321 } from '../../policies/three-two-one.ts';
+import type { Context } from '../context.ts';
+import { facts } from '../table.ts';
+
+/** Throws PolicyInvalid with every problem; otherwise says what the policy is about. */
+export async function policyCheck(
+  { out, cwd, policyFile }: Context,
+  given: string | undefined,
+): Promise<number | undefined> {
+  const { loadPolicy } = await import('../../engine/config/index.ts');
+  const file = given === undefined ? policyFile() : path.resolve(cwd, given);
+  const policy = await loadPolicy(file);
+  const rule = judge321({
+    siteRegion: policy.site.region,
+    production: { medium: 'disk' },
+    copies: policy.copies.map((c) => ({
+      name: c.name,
+      region: c.region,
+      medium: c.medium,
+      encrypted: true,
+      verified: true,
+    })),
+  });
+  const document = {
+    valid: true,
+    file,
+    sources: policy.sources.map(({ name, kind, host }) => ({ name, kind, host })),
+    copies: policy.copies.map(({ name, kind, region, medium }) => ({ name, kind, region, medium })),
+    rule,
+  };
+  out.result(document, () =>
+    [
+      `${out.paint('green', '✓')} ${file} is valid.`,
+      facts([
+        ['sources', policy.sources.map((s) => `${s.name} (${s.kind} on ${s.host})`).join('\n') || 'none yet'],
+        ['copies', policy.copies.map((c) => `${c.name} (${c.kind} in ${c.region})`).join('\n')],
+        ['3-2-1', rule.satisfied ? 'kept once every copy is verified' : `BREACHED: ${rule.breaches.join('; ')}`],
+      ]),
+    ].join('\n'),
+  );
+  return undefined;
+}

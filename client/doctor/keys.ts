@@ -1,0 +1,65 @@
+import { stat } from 'node:fs/promises';
+import { Failure } from '../../policies/failure.ts';
+import type { Policy } from '../../policies/policy.ts';
+import type { Context } from '../context.ts';
+import { examine, type Finding } from './check.ts';
+
+/** Every reference has its secret, files of secrets are closed to others, and the keys fit together. */
+export async function examineSecrets(context: Context, policy: Policy): Promise<Finding[]> {
+  const { readSigningKey, publicKeyOf, recipientOf } = await import('../../engine/artifact/index.ts');
+  const refs = [...new Set(secretRefs(policy))].filter((r) => r !== policy.keys.signing && r !== policy.keys.identity);
+  return Promise.all([
+    ...refs.map((ref) => examine(`secret ${ref}`, () => present(context, ref))),
+    examine('signing key', async () => {
+      const said = await present(context, policy.keys.signing);
+      const own = publicKeyOf(readSigningKey(await context.secret(policy.keys.signing)));
+      if (policy.keys.trusted.includes(own)) return `${said}, and among the trusted ones`;
+      throw new Failure(
+        'SignatureInvalid',
+        `its public key ${own} is not among keys.trusted: no point it signs would count`,
+        {
+          next: `Add ${own} to keys.trusted in the policy file.`,
+        },
+      );
+    }),
+    examine('age identity', async () => {
+      const said = await present(context, policy.keys.identity);
+      const own = await recipientOf(await context.secret(policy.keys.identity)).catch(() => {
+        throw new Failure('KeyWrong', 'it is no age identity (AGE-SECRET-KEY-1…)', {
+          next: 'Correct keys.identity, or what it refers to.',
+        });
+      });
+      if (policy.keys.recipients.includes(own)) return `${said}; it opens what is sealed for ${own}`;
+      throw new Failure('KeyWrong', `its recipient ${own} is not among keys.recipients: it opens no new point`, {
+        next: `Add ${own} to keys.recipients, or name the identity of one of those.`,
+      });
+    }),
+  ]);
+}
+
+async function present(context: Context, ref: string): Promise<string> {
+  await context.secret(ref);
+  if (!ref.startsWith('file:')) return 'is set';
+  const file = ref.slice('file:'.length);
+  const { mode } = await stat(file);
+  if ((mode & 0o077) === 0) return 'is there, closed to others';
+  throw new Failure(
+    'SecretMissing',
+    `${file} is open to others (mode ${(mode & 0o777).toString(8).padStart(4, '0')})`,
+    {
+      next: `chmod 0600 ${file}`,
+    },
+  );
+}
+
+/** Every `env:…` and `file:…` of the policy, wherever it stands; destinations of webhooks are references, too. */
+export function secretRefs(policy: Policy): string[] {
+  return [
+    policy.catalog.dsn,
+    policy.keys.signing,
+    policy.keys.identity,
+    ...policy.sources.flatMap((s) => ('connection' in s && s.connection.password ? [s.connection.password] : [])),
+    ...policy.copies.flatMap((c) => (c.kind === 's3' ? [c.accessKeyId, c.secretAccessKey] : [])),
+    ...policy.notifications.flatMap((n) => (n.kind === 'webhook' ? [n.url, n.secret] : [n.password])),
+  ].filter((ref): ref is string => ref !== undefined);
+}

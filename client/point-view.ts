@@ -1,0 +1,75 @@
+import type { PointRecord } from '../engine/catalog/index.ts';
+import type { Policy } from '../policies/policy.ts';
+import { judge321, type RuleVerdict } from '../policies/three-two-one.ts';
+
+/** A recovery point as --json shows it. */
+export interface PointView {
+  id: string;
+  source: string;
+  kind: string;
+  level: string;
+  classes: string[];
+  /** ISO-8601: the moment that a restore brings back. */
+  capturedAt: string;
+  sourceBytes: number;
+  storedBytes: number;
+  /** Source bytes per stored byte. */
+  ratio: number;
+  entries: number;
+  checks: { passed: number; of: number };
+  copies: {
+    copy: string;
+    state: string;
+    publishedAt: string | null;
+    verifiedAt: string | null;
+    error: string | null;
+  }[];
+  rule: RuleVerdict;
+}
+
+export function viewPoint({ backup, copies, storedBytes }: PointRecord, policy: Policy): PointView {
+  const { sourceBytes, entries } = backup.content;
+  const { checks } = backup.validation;
+  return {
+    id: backup.id,
+    source: backup.source.name,
+    kind: backup.source.kind,
+    level: backup.level,
+    classes: backup.classes,
+    capturedAt: backup.capturedAt,
+    sourceBytes,
+    storedBytes,
+    ratio: Number((sourceBytes / Math.max(1, storedBytes)).toFixed(3)),
+    entries,
+    checks: { passed: checks.filter((c) => c.passed).length, of: checks.length },
+    copies: copies.map(({ copy, state, publishedAt, verifiedAt, error }) => ({
+      copy,
+      state,
+      publishedAt,
+      verifiedAt,
+      error,
+    })),
+    rule: judge321({
+      siteRegion: policy.site.region,
+      production: { medium: 'disk' },
+      copies: policy.copies.map((c) => ({
+        name: c.name,
+        region: c.region,
+        medium: c.medium,
+        // Sealed with AES-256-GCM before it leaves the host; there is no way to store it otherwise.
+        encrypted: true,
+        verified: copies.some((k) => k.copy === c.name && k.state === 'verified'),
+      })),
+    }),
+  };
+}
+
+/** The copies in one cell. */
+export function copiesCell(copies: PointView['copies']): string {
+  return copies.map((c) => `${c.state === 'verified' ? '✓' : '✗'} ${c.copy}`).join('\n');
+}
+
+/** `2026-01-02 03:04:05Z`: UTC, as the stores tell it. */
+export function shortTime(iso: string): string {
+  return iso.replace('T', ' ').replace(/\.\d+Z$/, 'Z');
+}

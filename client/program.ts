@@ -1,0 +1,181 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { level } from '../policies/recovery-point.ts';
+import type { Context } from './context.ts';
+import { exitCodesHelp } from './exit-codes.ts';
+
+export interface GlobalOptions {
+  policy?: string;
+  json: boolean;
+  quiet: boolean;
+  color: boolean;
+}
+
+/** A command's work; returns its exit code when that is not 0. */
+export type Work = (context: Context) => Promise<number | undefined>;
+export type Execute = (global: GlobalOptions, work: Work) => Promise<void>;
+
+/** The commands and their options. Each loads its own module when it runs, so that starting up stays quick. */
+export function createProgram(execute: Execute): Command {
+  const program = new Command('backupctl')
+    .description('Backups and restores of the backup coordinator.')
+    .option('--policy <file>', 'the policy file (default: $BACKUP_POLICY, ./policy.yaml, .data/policy.yaml)')
+    .option('--json', 'print exactly one JSON document', false)
+    .option('--quiet', 'print results and errors only', false)
+    .option('--no-color', 'print without colours')
+    .exitOverride()
+    .addHelpText('after', exitCodesHelp());
+
+  /** Wires a command to its work. Options may stand before or after it. */
+  const on = <A extends unknown[], O>(
+    command: Command,
+    work: (context: Context, options: O, ...args: A) => Promise<number | undefined>,
+  ) =>
+    command.action((...given: unknown[]) => {
+      const self = given.at(-1) as Command;
+      const args = given.slice(0, -2) as A;
+      return execute(self.optsWithGlobals<GlobalOptions>(), (context) => work(context, self.opts() as O, ...args));
+    });
+
+  const policy = program.command('policy').description('the policy file');
+  on<[string | undefined], object>(
+    policy
+      .command('check')
+      .argument('[file]')
+      .description('say whether a policy file is valid, and what is wrong with it'),
+    async (context, _options, file) => (await import('./commands/policy-check.ts')).policyCheck(context, file),
+  );
+
+  const backup = program.command('backup').description('recovery points');
+  on<[string], { level: string; wait: boolean }>(
+    backup
+      .command('run')
+      .argument('<source>')
+      .description('start a backup')
+      .addOption(new Option('--level <level>', 'how much of it').choices(level.options).default('full'))
+      .option('--wait', 'show how it goes until it has ended', false),
+    async (context, options, source) =>
+      (await import('./commands/backup-run.ts')).backupRun(context, { source, ...options }),
+  );
+  on<[string | undefined], { limit: number }>(
+    backup
+      .command('list')
+      .argument('[source]')
+      .description('list recovery points, newest first')
+      .option('--limit <number>', 'at most so many', wholeNumber, 50),
+    async (context, options, source) =>
+      (await import('./commands/backup-list.ts')).backupList(context, { source, ...options }),
+  );
+  on<[string], object>(
+    backup.command('show').argument('<id>').description('all that is known of one recovery point'),
+    async (context, _options, id) => (await import('./commands/backup-show.ts')).backupShow(context, id),
+  );
+  on<[string | undefined], { all: boolean; copy?: string }>(
+    backup
+      .command('verify')
+      .argument('[id]')
+      .description('read recovery points back, whole, and compare every object, segment, frame and block')
+      .option('--all', 'every recovery point', false)
+      .option('--copy <name>', 'in this copy only'),
+    async (context, options, id) =>
+      (await import('./commands/backup-verify.ts')).backupVerify(context, { id, ...options }),
+  );
+
+  interface RestoreFlags {
+    point?: string;
+    from?: string;
+    path?: string[];
+    into?: string;
+    passwordRef?: string;
+    host?: string;
+    operator?: string;
+    reason?: string;
+    wait: boolean;
+  }
+  on<[string], RestoreFlags>(
+    program
+      .command('restore')
+      .argument('<source>')
+      .description('restore a recovery point into an empty directory or database')
+      .option('--point <id>', 'which one (default: the newest)')
+      .option('--from <copy>', 'the copy to read from (default: the first that has it)')
+      .option('--path <glob...>', 'only what matches (files)')
+      .option('--into <target>', 'a directory, or postgresql://USER@HOST:PORT/DATABASE without a password')
+      .option('--password-ref <ref>', "the database's password: env:NAME or file:PATH, read where the restore runs")
+      .option('--host <name>', 'the machine whose recovery worker writes it (default: local)')
+      .option('--operator <name>', 'who asks for it')
+      .option('--reason <text>', 'why')
+      .option('--wait', 'show how it goes until it has ended', false),
+    async (context, options, source) =>
+      (await import('./commands/restore.ts')).restore(context, { source, ...options }),
+  );
+
+  const catalog = program.command('catalog').description('the index of recovery points');
+  on<[], { from?: string; all: boolean }>(
+    catalog
+      .command('rebuild')
+      .description('make the catalog again from the stores')
+      .option('--from <copy>', 'from this copy, looking its points up in the others')
+      .option('--all', 'from all copies', false),
+    async (context, options) => (await import('./commands/catalog.ts')).catalogRebuild(context, options),
+  );
+  on<[], object>(
+    catalog.command('verify').description('list what differs between the catalog and the stores'),
+    async (context) => (await import('./commands/catalog.ts')).catalogVerify(context),
+  );
+
+  on<[], object>(
+    program.command('status').description('what runs, what waits, and how old each newest recovery point is'),
+    async (context) => (await import('./commands/status.ts')).status(context),
+  );
+
+  const coordinator = program.command('coordinator').description('admission of backup jobs');
+  for (const [action, words] of [
+    ['pause', 'give no new slots; what runs goes on'],
+    ['resume', 'give slots again'],
+    ['drain', 'give no new slots, and say when the last job is done'],
+  ] as const) {
+    on<[], { operator?: string; reason?: string }>(
+      coordinator
+        .command(action)
+        .description(words)
+        .option('--operator <name>', 'who asks for it')
+        .option('--reason <text>', 'why'),
+      async (context, options) =>
+        (await import('./commands/coordinator.ts')).coordinator(context, { action, ...options }),
+    );
+  }
+
+  on<[], { all: boolean; limit: number }>(
+    program
+      .command('incidents')
+      .description('what a person must know of')
+      .option('--all', 'those that are resolved, too', false)
+      .option('--limit <number>', 'at most so many', wholeNumber, 50),
+    async (context, options) => (await import('./commands/incidents.ts')).incidents(context, options),
+  );
+  on<[], { host: string }>(
+    program
+      .command('doctor')
+      .description('check everything that a job needs, and say what to do about what is missing')
+      .option('--host <name>', 'the name of this machine in the policy', 'local'),
+    async (context, options) => (await import('./commands/doctor.ts')).doctor(context, options),
+  );
+  return inherit(program);
+}
+
+/** Settings of the root that commander does not hand down to commands made earlier. */
+function inherit(program: Command): Command {
+  for (const command of program.commands) {
+    command.exitOverride().configureOutput({ writeErr: () => {} });
+    // Global options are shown with every command's help.
+    command.configureHelp({ showGlobalOptions: true });
+    inherit(command);
+  }
+  return program;
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 1) return value;
+  throw new InvalidArgumentError('Give a whole number of at least 1.');
+}

@@ -1,0 +1,73 @@
+import { Client, Connection } from '@temporalio/client';
+import { defineSearchAttributeKey, type SearchAttributePair, SearchAttributeType } from '@temporalio/common';
+import { Failure } from '../policies/failure.ts';
+import type { Policy } from '../policies/policy.ts';
+import { queues } from '../policies/queues.ts';
+
+const connectTimeoutMs = 5_000;
+
+/** Connects to Temporal. Throws TemporalUnreachable with the address. */
+export async function connect({ address, namespace }: Policy['temporal']): Promise<Client> {
+  try {
+    const connection = await Connection.connect({ address, connectTimeout: connectTimeoutMs });
+    return new Client({ connection, namespace });
+  } catch (error) {
+    throw new Failure('TemporalUnreachable', `Temporal does not answer at ${address}.`, {
+      next: 'Start it ("npm start" brings one up), or correct temporal.address in the policy file.',
+      cause: error,
+    });
+  }
+}
+
+export interface StartOptions {
+  type: 'backup' | 'restore';
+  source: string;
+  level: string;
+  input: object;
+  /** What lists of workflows show, one line. */
+  summary: string;
+}
+
+export interface Started {
+  workflowId: string;
+  runId: string;
+}
+
+/** Starts a job by its type's name. Search attributes are left out where the server does not know them. */
+export async function startWorkflow(
+  client: Client,
+  { type, source, level, input, summary }: StartOptions,
+): Promise<Started> {
+  const workflowId = `${type}/${source}/${new Date().toISOString()}`;
+  const start = (attributes: SearchAttributePair[]) =>
+    client.workflow.start(type, {
+      workflowId,
+      taskQueue: queues.coordination,
+      args: [input],
+      staticSummary: summary,
+      typedSearchAttributes: attributes,
+    });
+  const keyword = (name: string) => defineSearchAttributeKey(name, SearchAttributeType.KEYWORD);
+  try {
+    const handle = await start([
+      { key: keyword('BackupSource'), value: source },
+      ...(type === 'backup' ? [{ key: keyword('BackupLevel'), value: level }] : []),
+    ]);
+    return { workflowId, runId: handle.firstExecutionRunId };
+  } catch (error) {
+    const { message = '', cause } = error as { message?: string; cause?: { message?: string } };
+    if (!/search attribute/i.test(`${message} ${cause?.message ?? ''}`)) throw error;
+    return { workflowId, runId: (await start([])).firstExecutionRunId };
+  }
+}
+
+/** How many workers poll a queue, for workflows or for activities. */
+export async function pollers(client: Client, queue: string, of: 'workflow' | 'activity'): Promise<number> {
+  const answer = await client.workflowService.describeTaskQueue({
+    namespace: client.options.namespace,
+    taskQueue: { name: queue },
+    // TASK_QUEUE_TYPE_WORKFLOW, TASK_QUEUE_TYPE_ACTIVITY
+    taskQueueType: of === 'workflow' ? 1 : 2,
+  });
+  return answer.pollers?.length ?? 0;
+}
