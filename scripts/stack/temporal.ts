@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Connection } from '@temporalio/client';
+import { Failure } from '../../policies/failure.ts';
 import { findTemporal } from './find.ts';
 import { freePort, startProcess } from './process.ts';
 import type { RunningTemporal, TemporalOptions } from './types.ts';
@@ -45,6 +46,34 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
       if (scratch) await rm(scratch, { recursive: true, force: true });
     },
   };
+}
+
+const keyword = 2; // temporal.api.enums.v1.IndexedValueType
+
+/**
+ * A Temporal that somebody else runs, as TEMPORAL_ADDRESS names it; our search attributes are registered there.
+ * Throws TemporalUnreachable. Its UI's address is TEMPORAL_UI_URL, or guessed.
+ */
+export async function connectTemporal(address: string): Promise<RunningTemporal> {
+  const connection = Connection.lazy({ address });
+  try {
+    await connection.withDeadline(Date.now() + 10_000, async () => {
+      const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
+      const absent = searchAttributes.filter((name) => !(name in customAttributes));
+      if (absent.length === 0) return;
+      const wanted = Object.fromEntries(absent.map((name) => [name, keyword]));
+      await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: wanted });
+    });
+  } catch (error) {
+    throw new Failure('TemporalUnreachable', `Temporal at ${address} (TEMPORAL_ADDRESS) does not answer: ${(error as Error).message}.`, {
+      next: 'Correct TEMPORAL_ADDRESS, or unset it: one is then started here.',
+      cause: error,
+    });
+  } finally {
+    await connection.close();
+  }
+  const uiUrl = process.env.TEMPORAL_UI_URL ?? `http://${address.split(':')[0]}:8233`;
+  return { pid: 0, address, namespace, uiUrl, stop: async () => {} };
 }
 
 /** The namespace answers when workflows can be started and found again; the port opens earlier. */

@@ -1,0 +1,92 @@
+import path from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { Failure } from '../policies/failure.ts';
+import { roles } from '../policies/queues.ts';
+import { writeEmbeddedPolicy } from './embedded-policy.ts';
+import { runMainJob } from './main-job.ts';
+import { makeSampleDatabase, makeSampleTree } from './sample-data.ts';
+import { ensureDatabase } from './stack/database.ts';
+import type { Stack } from './stack/stack.ts';
+import { startWorkers } from './workers.ts';
+
+export interface MainOptions {
+  /** Absolute path of the user's own policy file. */
+  userPolicy?: string;
+  once: boolean;
+}
+
+export interface MainOutput {
+  step(line: string): void;
+  print(line: string): void;
+  /** True once the end was asked for: workers that end then are no news. */
+  isEnding(): boolean;
+}
+
+export interface Served {
+  /** Why the job did not succeed, null when it did. The workers go on in either case. */
+  failure: unknown;
+  /** Ends the workers and our connection; the stack is the caller's. */
+  stop(): Promise<void>;
+}
+
+const catalogDatabase = 'catalog';
+
+/** What runs on the stack: policy, sample data, workers, the main job; then the workers serve until `stop`. */
+export async function runMain(stack: Stack, options: MainOptions, output: MainOutput): Promise<Served> {
+  const { dataDir, postgres, temporal, east, west, bucket } = stack;
+  const { step, print } = output;
+  await ensureDatabase(postgres.uri(), catalogDatabase);
+  const { host, port, user, password } = postgres;
+  const { file, policy, isSample } = await writeEmbeddedPolicy({
+    dataDir,
+    temporal,
+    postgres: { host, port, user, password },
+    catalogDatabase,
+    east,
+    west,
+    bucket,
+    userPolicy: options.userPolicy,
+  });
+  step(`policy: ${file}`);
+  if (isSample) {
+    await makeSampleDatabase(postgres.uri());
+    await makeSampleTree(path.join(dataDir, 'sample-files'));
+    step('sample data: the database shop, and a file tree');
+  }
+  const workers = await startWorkers({
+    policyFile: file,
+    logDir: path.join(dataDir, 'logs'),
+    roles,
+    onRestart: (role, how) => output.isEnding() || print(`  the ${role} worker ${how}; starting it again`),
+  });
+  let connection: Connection | null = null;
+  const stop = async () => {
+    await connection?.close();
+    await workers.stop();
+  };
+  try {
+    connection = await Connection.connect({ address: temporal.address });
+    const client = new Client({ connection, namespace: temporal.namespace });
+    step(`workers: ${roles.join(', ')}`);
+    step('ready');
+    print('');
+    const failure = await runMainJob({
+      client,
+      policy,
+      workDir: path.join(dataDir, 'restored'),
+      restoreServer: { uri: `postgresql://${user}@${host}:${port}/postgres`, passwordRef: `file:${path.join(dataDir, 'secrets', 'postgres-password')}` },
+      print,
+    }).then(
+      () => null,
+      (error: unknown) => error ?? new Failure('SourceFailed', 'The main job failed.', { next: 'Look at the Temporal Web UI.' }),
+    );
+    print('');
+    print(`Temporal UI   ${temporal.uiUrl}`);
+    for (const server of [east, west]) print(`S3 ${server.region}  ${server.endpoint}   console ${server.consoleUrl ?? 'none'}`);
+    print(`Keys of both  ${path.join(dataDir, 'secrets')}`);
+    return { failure, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}

@@ -1,0 +1,5 @@
+// `npm test`: installs what is missing, then goes on as test.ts under the pinned Node.js.
+import path from 'node:path';
+import { root, runNode } from './node.mjs';
+
+process.exit(await runNode([path.join(root, 'scripts', 'test.ts'), ...process.argv.slice(2)], { cwd: root }));
