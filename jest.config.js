@@ -19,13 +19,17 @@ export default {
     {
       ...common,
       displayName: 'unit',
-      testMatch: ['<rootDir>/test/{policies,engine,workflows,client,activities}/**/*.test.ts'],
+      testMatch: ['<rootDir>/test/{policies,engine,workflows,client,activities,scripts}/**/*.test.ts'],
     },
     {
       ...common,
       displayName: 'integration',
       testMatch: ['<rootDir>/test/{integration,faults,interop}/**/*.test.ts'],
+      // Real servers, started once for all files; test/support/services.ts hands them out.
+      globalSetup: '<rootDir>/test/support/global-setup.ts',
+      globalTeardown: '<rootDir>/test/support/global-teardown.ts',
     },
   ],
   testTimeout: 120_000,
+  maxWorkers: 2,
 };

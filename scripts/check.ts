@@ -16,13 +16,20 @@ interface Finding {
 const checks: [name: string, run: () => Promise<Finding>][] = [
   ['types (tsc)', () => tool('tsc', ['-p', '.'])],
   ['lint and format (Biome)', () => tool('biome', ['ci', '--colors=off', '--max-diagnostics=40', '.'])],
-  ['import arrows (dependency-cruiser)', () => tool('depcruise', ['--config', '.dependency-cruiser.cjs', '--output-type', 'err', ...rooms])],
+  [
+    'import arrows (dependency-cruiser)',
+    () => tool('depcruise', ['--config', '.dependency-cruiser.cjs', '--output-type', 'err', ...rooms]),
+  ],
+  ['imports of types only', typeOnlyImports],
   ['dead code (knip)', () => tool('knip', ['--no-progress'])],
   [`files of at most ${longestFileLines} lines`, fileLengths],
 ];
 
 async function tool(name: string, args: string[]): Promise<Finding> {
-  const child = spawn(process.execPath, [await entryOf(name), ...args], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [await entryOf(name), ...args], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -45,16 +52,45 @@ async function entryOf(name: string): Promise<string> {
     knip: 'knip',
   };
   const folder = path.join(root, 'node_modules', packages[name] ?? name);
-  const { bin } = JSON.parse(await readFile(path.join(folder, 'package.json'), 'utf8')) as { bin: string | Record<string, string> };
+  const { bin } = JSON.parse(await readFile(path.join(folder, 'package.json'), 'utf8')) as {
+    bin: string | Record<string, string>;
+  };
   return path.join(folder, typeof bin === 'string' ? bin : (bin[name] ?? ''));
+}
+
+/** Workflow code must never carry activity code into its sandbox, nor activities or the client workflow code into theirs. */
+async function typeOnlyImports(): Promise<Finding> {
+  const rules: [room: string, target: string][] = [
+    ['workflows', 'activities'],
+    ['activities', 'workflows'],
+  ];
+  const wrong: string[] = [];
+  for (const [room, target] of rules) {
+    for (const file of await sourceFiles(room)) {
+      const text = await readFile(file, 'utf8');
+      const statement = new RegExp(
+        `^(?:import|export)\\s(?!type\\s)[^;]*?from '\\.\\./(?:\\.\\./)*${target}/[^']*'`,
+        'gm',
+      );
+      for (const [found] of text.matchAll(statement)) {
+        wrong.push(`${path.relative(root, file)}: write "import type" for ${/'([^']*)'$/.exec(found)?.[1]}`);
+      }
+    }
+  }
+  return { passed: wrong.length === 0, output: wrong.join('\n') };
+}
+
+async function sourceFiles(room: string): Promise<string[]> {
+  const entries = await readdir(path.join(root, room), { recursive: true, withFileTypes: true });
+  return entries
+    .filter((e) => e.isFile() && /\.(ts|mjs|cjs|js)$/.test(e.name))
+    .map((e) => path.join(e.parentPath, e.name));
 }
 
 async function fileLengths(): Promise<Finding> {
   const tooLong: string[] = [];
   for (const room of rooms) {
-    for (const entry of await readdir(path.join(root, room), { recursive: true, withFileTypes: true })) {
-      if (!entry.isFile() || !/\.(ts|mjs|cjs|js)$/.test(entry.name)) continue;
-      const file = path.join(entry.parentPath, entry.name);
+    for (const file of await sourceFiles(room)) {
       const lines = (await readFile(file, 'utf8')).split('\n').length - 1;
       if (lines > longestFileLines) tooLong.push(`${path.relative(root, file)}: ${lines} lines; split it by its ideas`);
     }

@@ -1,7 +1,13 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse, stringify } from 'yaml';
-import { generateIdentity, generateSigningKey, publicKeyOf, readSigningKey, recipientOf } from '../engine/artifact/index.ts';
+import {
+  generateIdentity,
+  generateSigningKey,
+  publicKeyOf,
+  readSigningKey,
+  recipientOf,
+} from '../engine/artifact/index.ts';
 import { loadPolicy } from '../engine/config/index.ts';
 import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
@@ -47,7 +53,8 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
     'west-secret-key': west.secretAccessKey,
   };
   for (const [name, value] of Object.entries(files)) await writeFile(secret(name), `${value}\n`, { mode: 0o600 });
-  for (const folder of ['staging', 'server-disk']) await mkdir(path.join(dataDir, folder), { recursive: true, mode: 0o711 });
+  for (const folder of ['staging', 'server-disk'])
+    await mkdir(path.join(dataDir, folder), { recursive: true, mode: 0o711 });
 
   const s3 = (name: string, server: RunningS3, side: 'east' | 'west') => ({
     name,
@@ -88,7 +95,13 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
     staging: { path: path.join(dataDir, 'staging') },
     sources: samples,
     copies: [
-      { name: 'server-disk', kind: 'directory', region: east.region, path: path.join(dataDir, 'server-disk'), pruneAfter: '7d' },
+      {
+        name: 'server-disk',
+        kind: 'directory',
+        region: east.region,
+        path: path.join(dataDir, 'server-disk'),
+        pruneAfter: '7d',
+      },
       s3('s3-east', east, 'east'),
       s3('s3-west', west, 'west'),
     ],
@@ -97,24 +110,34 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
   const isSample = !Array.isArray(own.sources) || own.sources.length === 0;
   const merged = { ...embedded, ...own, ...(isSample ? { sources: samples } : {}) };
   const file = path.join(dataDir, 'policy.yaml');
-  await writeFile(file, `# Written by npm start; changes here are lost. Give your own with: npm start -- --policy FILE\n${stringify(merged)}`, {
-    mode: 0o600,
-  });
+  await writeFile(
+    file,
+    `# Written by npm start; changes here are lost. Give your own with: npm start -- --policy FILE\n${stringify(merged)}`,
+    {
+      mode: 0o600,
+    },
+  );
   return { file, policy: await loadPolicy(file), isSample };
 }
 
 async function readUserPolicy(file: string): Promise<Record<string, unknown>> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new Failure('PolicyInvalid', `The policy file ${file} cannot be read (${error.code}).`, { next: 'Name another one with --policy FILE.' });
+    throw new Failure('PolicyInvalid', `The policy file ${file} cannot be read (${error.code}).`, {
+      next: 'Name another one with --policy FILE.',
+    });
   });
   let value: unknown;
   try {
     value = parse(text) ?? {};
   } catch (error) {
-    throw new Failure('PolicyInvalid', `${file}: ${(error as Error).message}`, { next: 'Correct the place that is named.' });
+    throw new Failure('PolicyInvalid', `${file}: ${(error as Error).message}`, {
+      next: 'Correct the place that is named.',
+    });
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new Failure('PolicyInvalid', `${file}: expected keys such as "sources:".`, { next: 'policies/default.yaml explains every key.' });
+  throw new Failure('PolicyInvalid', `${file}: expected keys such as "sources:".`, {
+    next: 'policies/default.yaml explains every key.',
+  });
 }
 
 /** The secret in the file, made the first time. */

@@ -19,8 +19,12 @@ export function ensureInstalled() {
   const args = [...npm.slice(1), 'ci', '--no-audit', '--no-fund', '--loglevel=error'];
   const { status, signal, error } = spawnSync(npm[0], args, { cwd: root, stdio: ['ignore', 2, 2] });
   if (error) throw new Error(`npm cannot be run (${error.message}). Install npm, or run "npm ci" by hand.`);
-  if (status !== 0) throw new Error(`npm ci ended with ${signal ?? `status ${status}`}; see its message above, and run "npm ci" again.`);
-  if (whatIsMissing() !== null) throw new Error(`npm ci left ${whatIsMissing()}; remove node_modules and run "npm ci".`);
+  if (status !== 0)
+    throw new Error(
+      `npm ci ended with ${signal ?? `status ${status}`}; see its message above, and run "npm ci" again.`,
+    );
+  if (whatIsMissing() !== null)
+    throw new Error(`npm ci left ${whatIsMissing()}; remove node_modules and run "npm ci".`);
 }
 
 /** A few words on what node_modules lacks, null when it is whole. Contents are compared, for clocks and checkouts lie. */
@@ -32,7 +36,8 @@ function whatIsMissing() {
   for (const [name, { version, optional, devOptional, peer, link }] of Object.entries(wanted)) {
     if (name === '' || link || optional || devOptional || peer) continue;
     const present = installed[name]?.version;
-    if (present !== version) return `${name.replace('node_modules/', '')} is ${present ?? 'absent'}, wanted is ${version}`;
+    if (present !== version)
+      return `${name.replace('node_modules/', '')} is ${present ?? 'absent'}, wanted is ${version}`;
   }
   return existsSync(pinnedNodePath()) ? null : 'no pinned Node.js';
 }

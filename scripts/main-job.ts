@@ -63,13 +63,21 @@ async function backUp(client: Client, source: SourcePolicy, print: (line: string
   const result = await follow(handle, source.name, print);
   for (const warning of result.warnings) print(`  ${source.name}: note: ${warning}`);
   if (result.outcome === 'succeeded') return result;
-  throw new Failure('RuleBreached', `${result.pointId} stands, but not as promised: ${result.rule.breaches.join('; ')}`, {
-    next: 'Mend the copy that failed ("backupctl doctor" shows which), then run the backup again.',
-  });
+  throw new Failure(
+    'RuleBreached',
+    `${result.pointId} stands, but not as promised: ${result.rule.breaches.join('; ')}`,
+    {
+      next: 'Mend the copy that failed ("backupctl doctor" shows which), then run the backup again.',
+    },
+  );
 }
 
 /** Prints the progress line whenever it or the phase has changed, until the workflow ends. */
-async function follow(handle: WorkflowHandle<Backup>, name: string, print: (line: string) => void): Promise<BackupResult> {
+async function follow(
+  handle: WorkflowHandle<Backup>,
+  name: string,
+  print: (line: string) => void,
+): Promise<BackupResult> {
   const ended = handle.result();
   const over = ended.then(
     () => true,
@@ -89,8 +97,10 @@ async function follow(handle: WorkflowHandle<Backup>, name: string, print: (line
 async function restoreAndCompare(source: SourcePolicy, options: MainJobOptions): Promise<string> {
   const { client, policy, workDir } = options;
   const from = policy.copies.at(-1);
-  if (!from) throw new Failure('CopyUnknown', 'The policy has no copy to restore from.', { next: 'Add one under copies.' });
-  const target = source.kind === 'files' ? await emptyFolder(workDir, source.name) : await emptyDatabase(options, source.name);
+  if (!from)
+    throw new Failure('CopyUnknown', 'The policy has no copy to restore from.', { next: 'Add one under copies.' });
+  const target =
+    source.kind === 'files' ? await emptyFolder(workDir, source.name) : await emptyDatabase(options, source.name);
   try {
     const restored = await client.workflow.execute<Restore>('restore', {
       workflowId: `restore/${source.name}/${new Date().toISOString()}`,
@@ -108,9 +118,13 @@ async function restoreAndCompare(source: SourcePolicy, options: MainJobOptions):
     });
     const compared = await compare(source, policy, restored, target.place);
     if (compared.differences.length > 0) {
-      throw new Failure('ValidationFailed', `${restored.pointId}, restored from ${from.name}, differs: ${compared.differences.join('; ')}`, {
-        next: 'Do not rely on this point; run "backupctl backup verify" for each of its copies.',
-      });
+      throw new Failure(
+        'ValidationFailed',
+        `${restored.pointId}, restored from ${from.name}, differs: ${compared.differences.join('; ')}`,
+        {
+          next: 'Do not rely on this point; run "backupctl backup verify" for each of its copies.',
+        },
+      );
     }
     return (
       `✓ ${source.name} restored from ${from.name} (${from.region}): ${formatBytes(restored.bytes)} in ` +
@@ -123,7 +137,8 @@ async function restoreAndCompare(source: SourcePolicy, options: MainJobOptions):
 
 async function compare(source: SourcePolicy, policy: Policy, restored: RestoreResult, place: string) {
   const copy = policy.copies.find((c) => c.name === restored.from);
-  if (!copy) throw new Failure('CopyUnknown', `The policy has no copy ${restored.from}.`, { next: 'Add it under copies.' });
+  if (!copy)
+    throw new Failure('CopyUnknown', `The policy has no copy ${restored.from}.`, { next: 'Add it under copies.' });
   const store = await openStore(copy, resolveSecret);
   try {
     const point = await openPoint({

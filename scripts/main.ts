@@ -74,15 +74,20 @@ export async function runMain(stack: Stack, options: MainOptions, output: MainOu
       client,
       policy,
       workDir: path.join(dataDir, 'restored'),
-      restoreServer: { uri: `postgresql://${user}@${host}:${port}/postgres`, passwordRef: `file:${path.join(dataDir, 'secrets', 'postgres-password')}` },
+      restoreServer: {
+        uri: `postgresql://${user}@${host}:${port}/postgres`,
+        passwordRef: `file:${path.join(dataDir, 'secrets', 'postgres-password')}`,
+      },
       print,
     }).then(
       () => null,
-      (error: unknown) => error ?? new Failure('SourceFailed', 'The main job failed.', { next: 'Look at the Temporal Web UI.' }),
+      (error: unknown) =>
+        error ?? new Failure('SourceFailed', 'The main job failed.', { next: 'Look at the Temporal Web UI.' }),
     );
     print('');
     print(`Temporal UI   ${temporal.uiUrl}`);
-    for (const server of [east, west]) print(`S3 ${server.region}  ${server.endpoint}   console ${server.consoleUrl ?? 'none'}`);
+    for (const server of [east, west])
+      print(`S3 ${server.region}  ${server.endpoint}   console ${server.consoleUrl ?? 'none'}`);
     print(`Keys of both  ${path.join(dataDir, 'secrets')}`);
     return { failure, stop };
   } catch (error) {

@@ -9,7 +9,10 @@ import { judge321 } from '../policies/three-two-one.ts';
 export async function pointsTable(policy: Policy): Promise<string> {
   const catalog = await openCatalog({ dsn: await resolveSecret(policy.catalog.dsn) });
   try {
-    const table = new Table({ head: ['recovery point', 'size', 'copies', 'phases', '3-2-1'], style: { head: [], border: [] } });
+    const table = new Table({
+      head: ['recovery point', 'size', 'copies', 'phases', '3-2-1'],
+      style: { head: [], border: [] },
+    });
     for (const source of policy.sources) {
       const [point] = await catalog.points({ source: source.name, limit: 1 });
       if (!point) continue;

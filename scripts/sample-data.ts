@@ -63,7 +63,10 @@ export async function makeSampleTree(root: string): Promise<void> {
   }
   await mkdir(path.join(root, 'logs'));
   for (let i = 0; i < 4; i++) {
-    const lines = Array.from({ length: 40_000 }, (_, n) => `2026-11-${10 + i}T10:${n % 60} GET /orders/${(n * 7919) % 100_000} 200 ${n % 311} ms`);
+    const lines = Array.from(
+      { length: 40_000 },
+      (_, n) => `2026-11-${10 + i}T10:${n % 60} GET /orders/${(n * 7919) % 100_000} 200 ${n % 311} ms`,
+    );
     await writeFile(path.join(root, 'logs', `access-${i}.log`), lines.join('\n'));
   }
   await mkdir(path.join(root, 'documents', 'empty'));

@@ -62,7 +62,10 @@ function parse(args: string[]): Options {
     };
   } catch (error) {
     if (isFailure(error)) throw error;
-    throw new Failure('UsageInvalid', `${(error as Error).message}.`, { next: 'See npm start -- --help.', cause: error });
+    throw new Failure('UsageInvalid', `${(error as Error).message}.`, {
+      next: 'See npm start -- --help.',
+      cause: error,
+    });
   }
 }
 
@@ -109,7 +112,8 @@ async function main(): Promise<number> {
   }
   const { ended, received } = untilSignal();
   const startedAt = performance.now();
-  const step = (line: string) => print(`  ${((performance.now() - startedAt) / 1000).toFixed(1).padStart(5)} s  ${line}`);
+  const step = (line: string) =>
+    print(`  ${((performance.now() - startedAt) / 1000).toFixed(1).padStart(5)} s  ${line}`);
   print(`Starting on ${options.dataDir}`);
   const stack = await startStack({ dataDir: options.dataDir, ports: options.ports, step });
   if (received()) {

@@ -57,19 +57,36 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
   return { pid: (role) => running.get(role)?.pid ?? 0, stop };
 }
 
-async function startWorker(role: Role, { policyFile, logDir, host = 'local' }: WorkersOptions): Promise<RunningProcess> {
+async function startWorker(
+  role: Role,
+  { policyFile, logDir, host = 'local' }: WorkersOptions,
+): Promise<RunningProcess> {
   const logFile = path.join(logDir, `worker-${role}.log`);
   const readyFile = path.join(logDir, `worker-${role}.ready`);
   await rm(readyFile, { force: true });
   return startProcess({
     name: `The ${role} worker`,
     program: process.execPath,
-    args: [new URL('../workers/main.ts', import.meta.url).pathname, '--role', role, '--policy', policyFile, '--host', host, '--ready-file', readyFile],
+    args: [
+      new URL('../workers/main.ts', import.meta.url).pathname,
+      '--role',
+      role,
+      '--policy',
+      policyFile,
+      '--host',
+      host,
+      '--ready-file',
+      readyFile,
+    ],
     // The policy may refer to secrets as env:NAME, which only this process's environment has.
     env: Object.fromEntries(Object.entries(process.env).flatMap(([k, v]) => (v === undefined ? [] : [[k, v]]))),
     logFile,
     failure: 'TemporalUnreachable',
     stopTimeoutMs: 30_000,
-    ready: () => access(readyFile).then(() => true, () => false),
+    ready: () =>
+      access(readyFile).then(
+        () => true,
+        () => false,
+      ),
   });
 }

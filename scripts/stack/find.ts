@@ -58,7 +58,9 @@ const age: PinnedProgram = {
   command: 'filippo.io/age/cmd/age',
   module: 'filippo.io/age',
   version: 'v1.2.1',
-  releases: [`https://github.com/FiloSottile/age/releases/download/v1.2.1/age-v1.2.1-${process.platform}-${goArch}.tar.gz`],
+  releases: [
+    `https://github.com/FiloSottile/age/releases/download/v1.2.1/age-v1.2.1-${process.platform}-${goArch}.tar.gz`,
+  ],
   buildTime: 'half a minute',
 };
 
@@ -107,7 +109,9 @@ async function obtain(what: PinnedProgram, destination: string): Promise<void> {
   }
   if (await onPath('go')) {
     try {
-      say(`${program} ${version}: not to be downloaded (${tried.at(-1)}); building it with Go, this takes ${what.buildTime} and happens once`);
+      say(
+        `${program} ${version}: not to be downloaded (${tried.at(-1)}); building it with Go, this takes ${what.buildTime} and happens once`,
+      );
       await goInstall(what, destination, cacheDir('logs', `${program}.log`));
       return await markPinned(destination, version);
     } catch (error) {
@@ -116,7 +120,11 @@ async function obtain(what: PinnedProgram, destination: string): Promise<void> {
   } else {
     tried.push('go install: there is no go on PATH');
   }
-  throw missing(program, tried, `Install ${program} ${version} by hand and put it on PATH, or install Go and try again.`);
+  throw missing(
+    program,
+    tried,
+    `Install ${program} ${version} by hand and put it on PATH, or install Go and try again.`,
+  );
 }
 
 /** What is in which Debian package. */
@@ -173,7 +181,11 @@ export async function findPostgres(): Promise<PostgresBinaries> {
   try {
     await withCacheLock('apt', () => aptInstall(['postgresql'], cacheDir('logs', 'apt-postgresql.log')));
   } catch (error) {
-    throw missing('PostgreSQL', [`apt-get install postgresql: ${(error as Error).message}`], 'Install it by hand, or name its folder in PG_BIN_DIRS.');
+    throw missing(
+      'PostgreSQL',
+      [`apt-get install postgresql: ${(error as Error).message}`],
+      'Install it by hand, or name its folder in PG_BIN_DIRS.',
+    );
   }
   return findPostgresBinaries(need);
 }
@@ -213,7 +225,9 @@ async function obtainTestServer(folder: string, executable: string): Promise<voi
   const [java, mvn] = [await onPath('java'), await onPath('mvn')];
   if (java && mvn) {
     try {
-      say(`${name} ${testServerVersion}: not to be downloaded; fetching it from Maven Central, this takes a minute and happens once`);
+      say(
+        `${name} ${testServerVersion}: not to be downloaded; fetching it from Maven Central, this takes a minute and happens once`,
+      );
       return await assembleFromMaven({ version: testServerVersion, folder, java, mvn });
     } catch (error) {
       tried.push(`Maven: ${(error as Error).message}`);
@@ -221,7 +235,11 @@ async function obtainTestServer(folder: string, executable: string): Promise<voi
   } else {
     tried.push(`Maven: ${[java ? '' : 'java', mvn ? '' : 'mvn'].filter(Boolean).join(' and ')} not on PATH`);
   }
-  throw missing(name, tried, 'Install Java and Maven (on Debian: apt-get install default-jre-headless maven), then try again.');
+  throw missing(
+    name,
+    tried,
+    'Install Java and Maven (on Debian: apt-get install default-jre-headless maven), then try again.',
+  );
 }
 
 /**
@@ -251,7 +269,11 @@ export async function pythonVenv(requirementsFile: string): Promise<string> {
         await runInstaller(path.join(folder, 'bin', 'python'), pip, { logFile });
         await rename(logFile, whole);
       } catch (error) {
-        throw missing(`the Python environment of ${requirementsFile}`, [(error as Error).message], 'Install python3-venv, and see that pip reaches its index.');
+        throw missing(
+          `the Python environment of ${requirementsFile}`,
+          [(error as Error).message],
+          'Install python3-venv, and see that pip reaches its index.',
+        );
       }
       return folder;
     });

@@ -39,7 +39,11 @@ export async function isExecutable(file: string): Promise<boolean> {
 }
 
 /** Runs an installer to its end with its output in a log. Throws an Error with the log's end and name. */
-export async function runInstaller(program: string, args: string[], options: { logFile: string; env?: NodeJS.ProcessEnv; cwd?: string }): Promise<void> {
+export async function runInstaller(
+  program: string,
+  args: string[],
+  options: { logFile: string; env?: NodeJS.ProcessEnv; cwd?: string },
+): Promise<void> {
   await mkdir(path.dirname(options.logFile), { recursive: true });
   const log = createWriteStream(options.logFile, { mode: 0o600 });
   await new Promise((resolve, reject) => log.once('open', resolve).once('error', reject));
@@ -54,7 +58,9 @@ export async function runInstaller(program: string, args: string[], options: { l
   }).finally(() => log.close());
   if (status === null) return;
   const lines = (await readFile(options.logFile, 'utf8')).trim().split('\n');
-  throw new Error(`${path.basename(program)} ${args[0] ?? ''} ended with ${status}: ${lines.slice(-2).join(' | ')} (log: ${options.logFile})`);
+  throw new Error(
+    `${path.basename(program)} ${args[0] ?? ''} ended with ${status}: ${lines.slice(-2).join(' | ')} (log: ${options.logFile})`,
+  );
 }
 
 /**

@@ -73,7 +73,11 @@ function ownIdentity(): ProcessIdentity {
 
 function inUse(dataDir: string, { pid, since, addresses }: Owner): Failure {
   const where = addresses?.temporal ? ` Its Temporal UI is at ${addresses.temporal}.` : '';
-  return new Failure('UsageInvalid', `The data folder ${dataDir} is in use by process ${pid}, started ${since}.${where}`, {
-    next: `Use that one, end it (Ctrl-C, or kill ${pid}), or give another folder with --data DIR.`,
-  });
+  return new Failure(
+    'UsageInvalid',
+    `The data folder ${dataDir} is in use by process ${pid}, started ${since}.${where}`,
+    {
+      next: `Use that one, end it (Ctrl-C, or kill ${pid}), or give another folder with --data DIR.`,
+    },
+  );
 }

@@ -76,7 +76,8 @@ async function launch({ name, program, args, env, cwd, logFile }: ProcessOptions
   await mkdir(path.dirname(logFile), { recursive: true });
   const log = await open(logFile, 'a', 0o600);
   const { PATH = '', HOME = '/', LANG = 'C.UTF-8' } = process.env;
-  const argv = process.platform === 'linux' ? ['setpriv', '--pdeathsig', 'KILL', '--', program, ...args] : [program, ...args];
+  const argv =
+    process.platform === 'linux' ? ['setpriv', '--pdeathsig', 'KILL', '--', program, ...args] : [program, ...args];
   try {
     // A group of its own: Ctrl-C on the terminal reaches only us, and we end the children in order.
     const child = spawn(argv[0] ?? program, argv.slice(1), {

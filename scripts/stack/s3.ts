@@ -31,7 +31,17 @@ export async function startS3(options: S3Options): Promise<RunningS3> {
       program,
       args: [
         ...['--port', `127.0.0.1:${port}`, '--webui', `127.0.0.1:${consolePort}`, '--webui-gateways', endpoint],
-        ...['--cors-allow-origin', `http://127.0.0.1:${consolePort}`, '--region', region, '--health', healthPath, '--iam-dir', `${dir}.iam`, '--quiet'],
+        ...[
+          '--cors-allow-origin',
+          `http://127.0.0.1:${consolePort}`,
+          '--region',
+          region,
+          '--health',
+          healthPath,
+          '--iam-dir',
+          `${dir}.iam`,
+          '--quiet',
+        ],
         ...(options.accessLog === undefined ? [] : ['--access-log', options.accessLog]),
         ...['posix', '--versioning-dir', `${dir}.versions`],
         ...(sidecar ? ['--sidecar', `${dir}.sidecar`] : []),
@@ -83,7 +93,11 @@ export interface BucketOptions {
 }
 
 /** Makes the bucket when it is not there. Throws StoreDenied with the server's reason when it may not. */
-export async function ensureBucket(server: RunningS3, bucket: string, { objectLock = false }: BucketOptions = {}): Promise<void> {
+export async function ensureBucket(
+  server: RunningS3,
+  bucket: string,
+  { objectLock = false }: BucketOptions = {},
+): Promise<void> {
   const client = s3Client(server);
   try {
     await client.send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: objectLock }));
@@ -96,10 +110,14 @@ export async function ensureBucket(server: RunningS3, bucket: string, { objectLo
 }
 
 function refused(bucket: string, endpoint: string, error: unknown): Failure {
-  return new Failure('StoreDenied', `The bucket ${bucket} cannot be made at ${endpoint}: ${(error as Error).message}.`, {
-    next: 'Look at the server\'s log beside its folder.',
-    cause: error,
-  });
+  return new Failure(
+    'StoreDenied',
+    `The bucket ${bucket} cannot be made at ${endpoint}: ${(error as Error).message}.`,
+    {
+      next: "Look at the server's log beside its folder.",
+      cause: error,
+    },
+  );
 }
 
 /** A client with the server's own (root) credentials. The caller destroys it. */

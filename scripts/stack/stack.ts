@@ -83,15 +83,31 @@ export async function startStack({ dataDir, ports = {}, step = () => {} }: Stack
     const at = (...below: string[]) => path.join(dataDir, ...below);
 
     const startPostgres = async () => {
-      const instance = await createPostgresInstance({ dataDir: at('postgres'), binDir, port: wanted.postgres, password });
+      const instance = await createPostgresInstance({
+        dataDir: at('postgres'),
+        binDir,
+        port: wanted.postgres,
+        password,
+      });
       step(`postgresql ${major}: 127.0.0.1:${instance.port}`);
       return keep(Object.assign(instance, { password }));
     };
     const startRegion = async (side: 'east' | 'west', region: string) => {
-      const accessKeyId = await secretOnce(dataDir, `${side}-access-key`, () => randomBytes(10).toString('hex').toUpperCase());
-      const secretAccessKey = await secretOnce(dataDir, `${side}-secret-key`, () => randomBytes(30).toString('base64url'));
+      const accessKeyId = await secretOnce(dataDir, `${side}-access-key`, () =>
+        randomBytes(10).toString('hex').toUpperCase(),
+      );
+      const secretAccessKey = await secretOnce(dataDir, `${side}-secret-key`, () =>
+        randomBytes(30).toString('base64url'),
+      );
       const server = keep(
-        await startS3({ dir: at(`s3-${side}`), region, port: wanted[side], consolePort: wanted[`${side}Console`], accessKeyId, secretAccessKey }),
+        await startS3({
+          dir: at(`s3-${side}`),
+          region,
+          port: wanted[side],
+          consolePort: wanted[`${side}Console`],
+          accessKeyId,
+          secretAccessKey,
+        }),
       );
       await ensureBucket(server, bucketName);
       step(`s3 ${region}: ${server.endpoint}, console ${server.consoleUrl}`);
@@ -134,10 +150,14 @@ async function prepareDataDir(dataDir: string): Promise<void> {
     await access(dataDir, constants.W_OK | constants.X_OK);
     await writeFile(path.join(dataDir, '.gitignore'), '*\n');
   } catch (error) {
-    throw new Failure('UsageInvalid', `The data folder ${dataDir} cannot be written (${(error as NodeJS.ErrnoException).code ?? String(error)}).`, {
-      next: 'Name another one with --data DIR, or make this one writable.',
-      cause: error,
-    });
+    throw new Failure(
+      'UsageInvalid',
+      `The data folder ${dataDir} cannot be written (${(error as NodeJS.ErrnoException).code ?? String(error)}).`,
+      {
+        next: 'Name another one with --data DIR, or make this one writable.',
+        cause: error,
+      },
+    );
   }
 }
 
@@ -171,7 +191,12 @@ async function readText(file: string): Promise<string | null> {
   }
 }
 
-function portsOf(temporal: RunningTemporal, postgres: PostgresInstance, east: RunningS3, west: RunningS3): Partial<StackPorts> {
+function portsOf(
+  temporal: RunningTemporal,
+  postgres: PostgresInstance,
+  east: RunningS3,
+  west: RunningS3,
+): Partial<StackPorts> {
   const port = (url: string | null) => Number(new URL(url ?? 'http://x:0').port) || undefined;
   return {
     // Those of a Temporal that is not ours are no wish for the next start.

@@ -65,10 +65,14 @@ export async function connectTemporal(address: string): Promise<RunningTemporal>
       await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: wanted });
     });
   } catch (error) {
-    throw new Failure('TemporalUnreachable', `Temporal at ${address} (TEMPORAL_ADDRESS) does not answer: ${(error as Error).message}.`, {
-      next: 'Correct TEMPORAL_ADDRESS, or unset it: one is then started here.',
-      cause: error,
-    });
+    throw new Failure(
+      'TemporalUnreachable',
+      `Temporal at ${address} (TEMPORAL_ADDRESS) does not answer: ${(error as Error).message}.`,
+      {
+        next: 'Correct TEMPORAL_ADDRESS, or unset it: one is then started here.',
+        cause: error,
+      },
+    );
   } finally {
     await connection.close();
   }

@@ -19,10 +19,14 @@ export async function assembleFromMaven({ version, folder, java, mvn }: MavenOpt
   try {
     await writeFile(path.join(scratch, 'pom.xml'), pom(version));
     const goal = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies';
-    await runInstaller(mvn, ['-B', '-q', '-ntp', goal, '-DincludeScope=runtime', `-DoutputDirectory=${path.join(scratch, 'lib')}`], {
-      cwd: scratch,
-      logFile: cacheDir('logs', 'temporal-test-server.log'),
-    });
+    await runInstaller(
+      mvn,
+      ['-B', '-q', '-ntp', goal, '-DincludeScope=runtime', `-DoutputDirectory=${path.join(scratch, 'lib')}`],
+      {
+        cwd: scratch,
+        logFile: cacheDir('logs', 'temporal-test-server.log'),
+      },
+    );
     // One server per test file: a small heap, and no time spent on optimising compilers.
     const script = `#!/bin/sh\nexec '${java}' -XX:TieredStopAtLevel=1 -Xmx256m -cp '${folder}/lib/*' io.temporal.testserver.TestServer "$@"\n`;
     await writeFile(path.join(scratch, 'temporal-test-server'), script, { mode: 0o755 });

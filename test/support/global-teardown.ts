@@ -1,0 +1,5 @@
+import { stopAll } from './global-state.ts';
+
+export default async function teardown(): Promise<void> {
+  await stopAll();
+}
