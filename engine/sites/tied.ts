@@ -12,7 +12,7 @@ let setpriv: string | null | undefined;
  * The command line that runs a program so that the kernel sends it a signal when this process ends, however it ends
  * (prctl PR_SET_PDEATHSIG, through util-linux's setpriv). Where there is no setpriv, the program's own command line.
  */
-export function tied(program: string, args: string[], signal: 'KILL' | 'QUIT'): TiedCommand {
+export function tied(program: string, args: string[], signal: 'KILL' | 'QUIT' | 'TERM'): TiedCommand {
   setpriv ??=
     [...(process.env.PATH ?? '').split(':'), '/usr/bin']
       .map((dir) => path.join(dir, 'setpriv'))

@@ -1,33 +1,78 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { PointReader } from '../../artifact/index.ts';
-import { findPostgresBinaries } from '../../sites/index.ts';
+import { findPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
 import type { SourceComparison } from '../source.ts';
+import { summary } from './compare-dump.ts';
 import { connectionFromUri, libpqEnvironment } from './connection.ts';
-import { compareFingerprints, fingerprintScript } from './fingerprint.ts';
+import { dumpPart } from './dump-context.ts';
+import { unpackDump } from './dump-files.ts';
+import { compareFingerprints, type Fingerprint, fingerprintScript } from './fingerprint.ts';
 import { tool } from './probe.ts';
-import { dumpPart } from './seal.ts';
 import { startTool } from './tools.ts';
 
-/** Compares every table's rows, the sequences and the large objects of a database with those of the point's dump. */
+const differencesMax = 20;
+
+/**
+ * Compares every table's rows, the sequences and the large objects of a database, named by its URI, with those of the
+ * point's dump. Only reads. A dump in directory format is unpacked into TMPDIR for it.
+ */
 export async function compareDatabase(point: PointReader, uri: string, signal: AbortSignal): Promise<SourceComparison> {
-  const tools = await findPostgresBinaries(['pg_restore', 'pg_dump'], Number(point.backup.facts.serverMajor ?? 0));
-  const env = libpqEnvironment(connectionFromUri(uri));
-  const dumped = startTool({
-    program: tool(tools, 'pg_restore'),
-    args: ['--format=custom', '--data-only', '--file=-'],
-    env,
-    signal,
-    stdin: true,
-  });
-  const [expected] = await Promise.all([
-    fingerprintScript(dumped.stdout),
-    pipeline(point.content(dumpPart, signal), dumped.stdin),
-    dumped.finished,
+  const tools = await findPostgresBinaries(
+    ['pg_restore', 'pg_dump'],
+    Math.max(Number(point.backup.facts.serverMajor ?? 0), Number(point.backup.facts.toolMajor ?? 0)),
+  );
+  const givenUp = new AbortController();
+  const either = AbortSignal.any([signal, givenUp.signal]);
+  try {
+    const expected = await fingerprintOfPoint(point, tools, either);
+    const env = libpqEnvironment(connectionFromUri(uri));
+    const present = startTool({
+      program: tool(tools, 'pg_dump'),
+      args: ['--data-only', '--no-password'],
+      env,
+      signal: either,
+    });
+    const found = await fingerprintScript(present.stdout);
+    await present.finished;
+    return { differences: compareFingerprints(expected, found).slice(0, differencesMax), details: summary(expected) };
+  } finally {
+    givenUp.abort();
+  }
+}
+
+async function fingerprintOfPoint(
+  point: PointReader,
+  tools: PostgresBinaries,
+  signal: AbortSignal,
+): Promise<Fingerprint> {
+  const start = (args: string[], stdin: boolean) =>
+    startTool({
+      program: tool(tools, 'pg_restore'),
+      args: ['--data-only', '--file=-', ...args],
+      env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8' },
+      signal,
+      stdin,
+    });
+  if (point.backup.content.format === 'pax-tar') {
+    const scratch = await mkdtemp(path.join(tmpdir(), 'compare-'));
+    try {
+      const files = await unpackDump(point, path.join(scratch, 'dump'), { signal, onProgress: () => {} });
+      const running = start([files.dump], false);
+      const fingerprint = await fingerprintScript(running.stdout);
+      await running.finished;
+      return fingerprint;
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
+  }
+  const running = start(['--format=custom'], true);
+  const [fingerprint] = await Promise.all([
+    fingerprintScript(running.stdout),
+    pipeline(point.content(dumpPart, signal), running.stdin),
+    running.finished,
   ]);
-  const present = startTool({ program: tool(tools, 'pg_dump'), args: ['--data-only', '--no-password'], env, signal });
-  const found = await fingerprintScript(present.stdout);
-  await present.finished;
-  const tables = [...expected].filter(([name]) => !name.startsWith('('));
-  const rows = tables.reduce((sum, [, t]) => sum + t.rows, 0);
-  return { differences: compareFingerprints(expected, found).slice(0, 20), details: `${tables.length} tables and ${rows} rows` };
+  return fingerprint;
 }

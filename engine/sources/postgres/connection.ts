@@ -1,6 +1,9 @@
+import { readFile } from 'node:fs/promises';
+import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import type { PostgresLogicalSource } from '../../../policies/policy.ts';
+import { nearest } from '../../../policies/spelling.ts';
 
 /** Where a database is. The password lives only here and in the environment of child processes. */
 export interface Connection {
@@ -21,29 +24,35 @@ export async function connectionOf(
   return { ...rest, ...(password === undefined ? {} : { password: await resolveSecret(password) }) };
 }
 
-/** From a postgresql:// URI. Throws UsageInvalid. */
+const sslmodes: readonly string[] = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'];
+
+/** From a postgresql:// URI; host may also be a socket's folder, as `?host=/run/postgresql`. Throws UsageInvalid. */
 export function connectionFromUri(uri: string): Connection {
-  try {
-    const url = new URL(uri);
-    if (!/^postgres(ql)?:$/.test(url.protocol)) throw new TypeError('another scheme');
-    return {
-      host: url.hostname,
-      port: Number(url.port || 5432),
-      database: decodeURIComponent(url.pathname.slice(1)) || 'postgres',
-      user: decodeURIComponent(url.username) || 'postgres',
-      ...(url.password === '' ? {} : { password: decodeURIComponent(url.password) }),
-      sslmode: (url.searchParams.get('sslmode') as Connection['sslmode'] | null) ?? 'prefer',
-    };
-  } catch (error) {
+  // The error of URL itself holds the whole text, with the password: it is not passed on.
+  const url = URL.parse(uri);
+  const param = (name: string) => url?.searchParams.get(name) ?? undefined;
+  const sslmode = param('sslmode') ?? 'prefer';
+  const host = param('host') ?? url?.hostname.replace(/^\[(.*)\]$/, '$1') ?? '';
+  if (!url || !/^postgres(ql)?:$/.test(url.protocol) || host === '' || !sslmodes.includes(sslmode)) {
     throw new Failure('UsageInvalid', 'The database to restore into is not named by a postgresql:// URI.', {
       next: 'Write it like postgresql://user@host:5432/database, and create that database empty first.',
-      cause: error,
     });
   }
+  const user = param('user') ?? (decodeURIComponent(url.username) || 'postgres');
+  const password = param('password') ?? (url.password === '' ? undefined : decodeURIComponent(url.password));
+  return {
+    host: decodeURIComponent(host),
+    port: Number(param('port') ?? (url.port || 5432)),
+    database: param('dbname') ?? (decodeURIComponent(url.pathname.slice(1)) || user),
+    user,
+    ...(password === undefined ? {} : { password }),
+    sslmode: sslmode as Connection['sslmode'],
+  };
 }
 
 /** libpq's environment for client tools. */
 export function libpqEnvironment(c: Connection): NodeJS.ProcessEnv {
+  const rootCertificate = process.env.PGSSLROOTCERT;
   return {
     PATH: process.env.PATH,
     LC_ALL: 'C.UTF-8',
@@ -53,24 +62,55 @@ export function libpqEnvironment(c: Connection): NodeJS.ProcessEnv {
     PGUSER: c.user,
     PGDATABASE: c.database,
     PGSSLMODE: c.sslmode,
+    ...(rootCertificate === undefined ? {} : { PGSSLROOTCERT: rootCertificate }),
     PGCONNECT_TIMEOUT: '10',
     PGAPPNAME: 'backup-coordinator',
-    PGOPTIONS: '-c synchronize_seqscans=off',
+    // What text looks like must not depend on the server's settings: the rows of two servers are compared.
+    PGTZ: 'UTC',
+    PGOPTIONS: '-c bytea_output=hex',
     ...(c.password === undefined ? {} : { PGPASSWORD: c.password }),
   };
 }
 
 /** Connects. Throws SourceUnreachable, SourceAuthentication, SourceMissing. The caller ends the client. */
 export async function connect(c: Connection, name: string): Promise<pg.Client> {
-  const tls = c.sslmode !== 'disable' && c.sslmode !== 'prefer';
-  const verify = c.sslmode === 'verify-ca' || c.sslmode === 'verify-full';
+  try {
+    for (const ssl of await tlsOptions(c)) {
+      try {
+        return await open(c, ssl);
+      } catch (error) {
+        if (c.sslmode !== 'prefer' || ssl === false || !/does not support SSL/.test(String(error))) throw error;
+      }
+    }
+  } catch (error) {
+    throw await connectionFailure(error, c, name);
+  }
+  throw new Error('no way to connect was tried');
+}
+
+type Tls = ConnectionOptions | false;
+
+/** What is tried, in order, as libpq does. */
+async function tlsOptions({ host, sslmode }: Connection): Promise<Tls[]> {
+  if (host.startsWith('/') || sslmode === 'disable') return [false];
+  if (sslmode === 'prefer') return [{ rejectUnauthorized: false }, false];
+  if (sslmode === 'require') return [{ rejectUnauthorized: false }];
+  const file = process.env.PGSSLROOTCERT;
+  const ca = file && file !== 'system' ? { ca: await readFile(file) } : {};
+  return [
+    { rejectUnauthorized: true, ...ca, ...(sslmode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}) },
+  ];
+}
+
+async function open(c: Connection, ssl: Tls): Promise<pg.Client> {
   const client = new pg.Client({
     host: c.host,
     port: c.port,
     database: c.database,
     user: c.user,
+    // Without one, pg and the tools alike look into ~/.pgpass.
     ...(c.password === undefined ? {} : { password: c.password }),
-    ssl: tls ? { rejectUnauthorized: verify } : false,
+    ssl,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
     application_name: 'backup-coordinator',
@@ -82,7 +122,7 @@ export async function connect(c: Connection, name: string): Promise<pg.Client> {
     return client;
   } catch (error) {
     await client.end().catch(() => {});
-    throw await connectionFailure(error, c, name);
+    throw error;
   }
 }
 
@@ -93,35 +133,54 @@ async function connectionFailure(error: unknown, c: Connection, name: string): P
   switch (e.code) {
     case '28P01':
     case '28000':
-      return new Failure('SourceAuthentication', `${name}: PostgreSQL at ${where} refuses user "${c.user}" (${e.code}).`, {
-        next: 'Check the user, what its password reference resolves to, and pg_hba.conf.',
-      });
+      return new Failure(
+        'SourceAuthentication',
+        `${name}: PostgreSQL at ${where} refuses user "${c.user}" (${e.code}).`,
+        {
+          next: 'Check the user, what its password reference resolves to, and pg_hba.conf.',
+        },
+      );
     case '3D000':
-      return new Failure('SourceMissing', `${name}: PostgreSQL at ${where} has no database "${c.database}".${await others(c, name)}`, {
-        next: 'Correct connection.database in the policy file, or create it.',
-      });
+      return new Failure(
+        'SourceMissing',
+        `${name}: PostgreSQL at ${where} has no database "${c.database}".${await others(c, name)}`,
+        {
+          next: 'Correct connection.database in the policy file, or create it.',
+        },
+      );
     default: {
-      const needsPassword = /password must be a string|no password/i.test(e.message ?? '');
+      const needsPassword = /password must be a (non-empty )?string|no password|empty password/i.test(e.message ?? '');
       if (needsPassword) {
-        return new Failure('SourceAuthentication', `${name}: PostgreSQL at ${where} wants a password for "${c.user}", and none is set.`, {
-          next: 'Set connection.password to env:NAME or file:PATH in the policy file.',
-        });
+        return new Failure(
+          'SourceAuthentication',
+          `${name}: PostgreSQL at ${where} wants a password for "${c.user}", and none is set.`,
+          {
+            next: 'Set connection.password to env:NAME or file:PATH in the policy file.',
+          },
+        );
       }
-      return new Failure('SourceUnreachable', `${name}: PostgreSQL does not answer at ${where} (${e.code ?? e.message ?? 'no answer'}).`, {
-        next: 'Is the server up, and are host, port and firewall right? It is tried again by itself.',
-      });
+      return new Failure(
+        'SourceUnreachable',
+        `${name}: PostgreSQL does not answer at ${where} (${e.message || e.code || 'no answer'}).`,
+        {
+          next: 'Is the server up, and are host, port and firewall right? It is tried again by itself.',
+        },
+      );
     }
   }
 }
 
-/** The databases there are, when another one can be asked. */
+/** The database that was probably meant, or those there are, when the server can be asked. */
 async function others(c: Connection, name: string): Promise<string> {
   if (c.database === 'postgres') return '';
   try {
     const client = await connect({ ...c, database: 'postgres' }, name);
     try {
-      const { rows } = await client.query('SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname LIMIT 10');
-      return ` It has: ${rows.map((r) => r.datname).join(', ')}.`;
+      const { rows } = await client.query('SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname');
+      const names = rows.map((r) => String(r.datname));
+      const meant = nearest(c.database, names);
+      if (meant) return ` Did you mean "${meant}"?`;
+      return ` It has: ${names.slice(0, 10).join(', ')}${names.length > 10 ? ', …' : ''}.`;
     } finally {
       await client.end();
     }

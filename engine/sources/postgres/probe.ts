@@ -2,7 +2,7 @@ import path from 'node:path';
 import type pg from 'pg';
 import { Failure } from '../../../policies/failure.ts';
 import type { SourceFacts } from '../../../policies/recovery-point.ts';
-import { findPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
+import { findPostgresBinaries, installHint, listPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
 import { type Connection, connect } from './connection.ts';
 
 export interface ProbeResult {
@@ -15,56 +15,90 @@ const clientTools = ['pg_dump', 'pg_dumpall', 'pg_restore'];
 
 /** Looks at server, tools and rights without reading data. */
 export async function probe(connection: Connection, name: string): Promise<ProbeResult> {
-  const tools = await findPostgresBinaries(clientTools);
+  // Throws when there are none at all.
+  await findPostgresBinaries(clientTools);
   const client = await connect(connection, name);
   try {
-    return await inspect(client, connection, name, tools);
+    const { rows: number } = await client.query('SHOW server_version_num');
+    const { rows: version } = await client.query('SHOW server_version');
+    const major = Math.floor(Number(number[0].server_version_num) / 10_000);
+    const tools = await toolsFor(major, version[0].server_version, name);
+    const facts = { serverVersion: version[0].server_version, serverMajor: major, toolMajor: tools.major };
+    return await inspect(client, connection, name, tools, facts);
   } finally {
     await client.end();
   }
 }
 
-async function inspect(client: pg.Client, c: Connection, name: string, tools: PostgresBinaries): Promise<ProbeResult> {
+/** Of the server's own major version where they are there, so that its dumps go back into its likes; else newer ones. */
+async function toolsFor(major: number, version: string, name: string): Promise<PostgresBinaries> {
+  const all = await listPostgresBinaries(clientTools);
+  const tools = all.findLast((b) => b.major >= major);
+  if (tools) return tools;
+  const newest = all[0];
+  throw new Failure(
+    'ServerTooNew',
+    `${name}: the server is PostgreSQL ${version}, the newest client tools are version ${newest?.major} (${newest?.binDir}); pg_dump cannot read a newer server.`,
+    { next: installHint(major), details: { serverMajor: major, toolMajor: newest?.major ?? 0 } },
+  );
+}
+
+async function inspect(
+  client: pg.Client,
+  c: Connection,
+  name: string,
+  tools: PostgresBinaries,
+  versions: SourceFacts,
+): Promise<ProbeResult> {
   const { rows } = await client.query(`
-    SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
-           pg_database_size(current_database())::text AS bytes,
-           (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()) AS encoding`);
-  const server = rows[0];
-  const major = Math.floor(server.number / 10_000);
-  if (major > tools.major) {
-    throw new Failure('ServerTooNew', `${name}: the server is PostgreSQL ${server.version}, the client tools in ${tools.binDir} are version ${tools.major}; pg_dump cannot read a newer server.`, {
-      next: `Install the client tools of version ${major} (on Debian: apt-get install postgresql-client-${major}), or name them in PG_BIN_DIRS.`,
-    });
-  }
+    SELECT pg_database_size(oid)::text AS bytes, pg_encoding_to_char(encoding) AS encoding,
+           datcollate AS collate, datctype AS ctype, current_setting('lc_monetary') AS monetary
+      FROM pg_database WHERE datname = current_database()`);
+  const { bytes, encoding, collate, ctype, monetary } = rows[0];
   await assertReadable(client, c, name);
   return {
-    estimatedBytes: Number(server.bytes),
+    estimatedBytes: Number(bytes),
     tools,
     facts: {
       database: c.database,
-      serverVersion: server.version,
-      serverMajor: major,
-      toolMajor: tools.major,
-      encoding: server.encoding,
+      ...versions,
+      encoding,
+      collate,
+      ctype,
+      monetary,
       systemIdentifier: await systemIdentifier(client),
     },
   };
 }
 
+/** What pg_dump would fail on, after hours perhaps: relations that the role may not read, or only in part. */
 async function assertReadable(client: pg.Client, c: Connection, name: string): Promise<void> {
   const { rows } = await client.query(`
-    SELECT format('%I.%I', n.nspname, c.relname) AS relation
+    SELECT format('%I.%I', n.nspname, c.relname) AS relation,
+           c.relkind <> 'S' AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS filtered
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind IN ('r', 'p', 'm', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+     WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
        AND (NOT has_schema_privilege(n.oid, 'USAGE')
-            OR NOT CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END)
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+            OR NOT CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END
+            OR CASE WHEN c.relkind = 'S' THEN false ELSE row_security_active(c.oid) END)
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
      ORDER BY 1 LIMIT 6`);
   if (rows.length === 0) return;
-  const shown = rows.slice(0, 5).map((r) => r.relation).join(', ') + (rows.length > 5 ? ', …' : '');
-  throw new Failure('SourceUnreadable', `${name}: user "${c.user}" may not read ${shown} in "${c.database}".`, {
-    next: `GRANT pg_read_all_data TO "${c.user}"; then run the backup again.`,
-  });
+  const shown =
+    rows
+      .slice(0, 5)
+      .map((r) => r.relation)
+      .join(', ') + (rows.length > 5 ? ', …' : '');
+  const onlyFiltered = rows.every((r) => r.filtered);
+  throw new Failure(
+    'SourceUnreadable',
+    `${name}: user "${c.user}" may not read ${onlyFiltered ? 'every row of ' : ''}${shown} in "${c.database}".`,
+    {
+      next: onlyFiltered
+        ? `ALTER ROLE "${c.user}" BYPASSRLS; then run the backup again.`
+        : `GRANT pg_read_all_data TO "${c.user}"; then run the backup again.`,
+    },
+  );
 }
 
 /** Null for roles that may not ask. */

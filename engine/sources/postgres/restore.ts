@@ -1,42 +1,101 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { Failure } from '../../../policies/failure.ts';
+import type pg from 'pg';
+import { Failure, isFailure } from '../../../policies/failure.ts';
 import type { PointReader } from '../../artifact/index.ts';
-import { findPostgresBinaries } from '../../sites/index.ts';
+import { findPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
+import { readContent } from '../content.ts';
 import type { RestoreOptions, RestoreResult } from '../source.ts';
 import { type Connection, connect, connectionFromUri, libpqEnvironment } from './connection.ts';
+import { dumpPart, globalsPart } from './dump-context.ts';
+import { partOf, unpackDump } from './dump-files.ts';
+import { rolesOf } from './globals.ts';
 import { tool } from './probe.ts';
-import { dumpPart } from './seal.ts';
-import { startTool } from './tools.ts';
+import { runTool, startTool } from './tools.ts';
 
 /**
  * Restores into an existing, empty database, in one transaction: a restore that fails leaves nothing. Owners and grants
- * are left to the role that restores; roles are the cluster's own affair. Throws TargetNotEmpty, TargetUnusable.
+ * come back when a superuser restores and the roles are there; otherwise everything belongs to the role that restores,
+ * and the result's warnings say so. Roles are the cluster's own affair and are never made here. A dump in directory
+ * format is unpacked into TMPDIR first. Throws TargetNotEmpty, TargetUnusable, UsageInvalid, ClientToolMissing, Corrupt.
  */
 export async function restoreDatabase(point: PointReader, options: RestoreOptions): Promise<RestoreResult> {
   const target = connectionFromUri(options.into);
   const tools = await findPostgresBinaries(['pg_restore'], Number(point.backup.facts.toolMajor ?? 0));
-  await assertEmpty(target);
+  const { ownersArgs, warnings } = await look(point, target, options.signal);
+  const args = [
+    '--exit-on-error',
+    '--single-transaction',
+    '--no-tablespaces',
+    '--no-password',
+    ...ownersArgs,
+    `--dbname=${target.database}`,
+  ];
+  const restore = point.backup.content.format === 'pax-tar' ? restoreFolder : restoreStream;
+  const bytes = await restore(point, options, { tools, args, target });
+  return { entries: 1, bytes, warnings };
+}
+
+interface Into {
+  tools: PostgresBinaries;
+  args: string[];
+  target: Connection;
+}
+
+async function restoreStream(
+  point: PointReader,
+  options: RestoreOptions,
+  { tools, args, target }: Into,
+): Promise<number> {
+  // Ends pg_restore before it can commit when what it was fed turned out to be damaged.
+  const givenUp = new AbortController();
   const running = startTool({
     program: tool(tools, 'pg_restore'),
-    args: ['--format=custom', '--exit-on-error', '--single-transaction', '--no-owner', '--no-acl', '--no-password', `--dbname=${target.database}`],
+    args: ['--format=custom', ...args],
     env: libpqEnvironment(target),
-    signal: options.signal,
+    signal: AbortSignal.any([options.signal, givenUp.signal]),
     stdin: true,
   });
   running.stdout.resume();
-  const part = point.backup.content.parts?.find((p) => p.path === dumpPart);
+  const bytesTotal = partOf(point, dumpPart)?.bytes ?? 0;
   let bytes = 0;
   const content = point.content(dumpPart, options.signal);
   content.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
-    options.onProgress({ bytesDone: bytes, bytesTotal: part?.bytes ?? 0, entriesDone: 0 });
+    options.onProgress({ bytesDone: bytes, bytesTotal, entriesDone: 0 });
   });
+  content.once('error', () => givenUp.abort());
   const [fed, ended] = await Promise.allSettled([pipeline(content, running.stdin), running.finished]);
+  options.signal.throwIfAborted();
   // A pipe breaks because the tool ended, and the tool knows why; damaged content is told by the reader.
-  if (ended.status === 'rejected' && fed.status === 'rejected' && isBrokenPipe(fed.reason)) throw targetFailure(ended.reason, target);
   if (fed.status === 'rejected' && !isBrokenPipe(fed.reason)) throw fed.reason;
   if (ended.status === 'rejected') throw targetFailure(ended.reason, target);
-  return { entries: 1, bytes, warnings: [] };
+  return bytes;
+}
+
+async function restoreFolder(
+  point: PointReader,
+  options: RestoreOptions,
+  { tools, args, target }: Into,
+): Promise<number> {
+  const scratch = await mkdtemp(path.join(tmpdir(), 'restore-'));
+  try {
+    const files = await unpackDump(point, path.join(scratch, 'dump'), options);
+    await runTool({
+      program: tool(tools, 'pg_restore'),
+      args: ['--format=directory', ...args, files.dump],
+      env: libpqEnvironment(target),
+      signal: options.signal,
+    }).catch((error: unknown) => {
+      options.signal.throwIfAborted();
+      throw targetFailure(error, target);
+    });
+    return files.bytes;
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
 }
 
 function isBrokenPipe(error: unknown): boolean {
@@ -44,30 +103,88 @@ function isBrokenPipe(error: unknown): boolean {
 }
 
 function targetFailure(error: unknown, target: Connection): unknown {
-  if (!(error instanceof Failure)) return error;
-  return new Failure('TargetUnusable', `The restore into database "${target.database}" failed and was rolled back: ${error.message}`, {
-    next: 'Mend what is named (an extension to install, a right to grant), then restore again.',
-    cause: error,
-  });
+  if (!isFailure(error, 'SourceFailed', 'SourceUnreadable')) return error;
+  return new Failure(
+    'TargetUnusable',
+    `The restore into database "${target.database}" failed and was rolled back: ${error.message}`,
+    {
+      next: 'Mend what is named (an extension to install, a right to grant), then restore again.',
+      cause: error,
+    },
+  );
 }
 
-async function assertEmpty(target: Connection): Promise<void> {
+/** Looks at the target, and whether owners and grants can come back there. */
+async function look(
+  point: PointReader,
+  target: Connection,
+  signal: AbortSignal,
+): Promise<{ ownersArgs: string[]; warnings: string[] }> {
   const client = await connect(target, 'restore target').catch((error: unknown) => {
     if (!(error instanceof Failure)) throw error;
-    throw new Failure('TargetUnusable', error.message, { next: error.next, cause: error });
+    throw new Failure('TargetUnusable', error.message, {
+      next: isFailure(error, 'SourceMissing')
+        ? `Create it first: createdb ${target.database}`
+        : 'Check the URI of the target, and its server.',
+      cause: error,
+    });
   });
   try {
-    const { rows } = await client.query(`
-      SELECT format('%I.%I', n.nspname, c.relname) AS name, count(*) OVER ()::int AS total
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-       WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-         AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('e', 'i', 'a'))
-       ORDER BY 1 LIMIT 5`);
-    if (rows.length === 0) return;
-    throw new Failure('TargetNotEmpty', `Database "${target.database}" is not empty: it has ${rows[0].total} relations (${rows.map((r) => r.name).join(', ')}).`, {
-      next: `Create a new one ("createdb NAME") and restore into that; nothing was written.`,
+    await assertEmpty(client, target);
+    const { rows } = await client.query('SELECT rolsuper FROM pg_roles WHERE rolname = current_user');
+    const without = (why: string) => ({
+      ownersArgs: ['--no-owner', '--no-acl'],
+      warnings: [`owners and grants were left out, everything belongs to "${target.user}": ${why}`],
     });
+    if (rows[0]?.rolsuper !== true) return without(`"${target.user}" is no superuser`);
+    const format = point.backup.content.format;
+    if (format === 'parts' && !partOf(point, globalsPart)) return without('the point holds no roles to compare with');
+    const globals = await readContent(point, globalsPart, signal).catch((error: unknown) => {
+      if (format === 'pax-tar' && isFailure(error, 'Corrupt')) return null;
+      throw error;
+    });
+    if (globals === null) return without('the point holds no roles to compare with');
+    const { rows: there } = await client.query('SELECT rolname FROM pg_roles');
+    const names = new Set(there.map((r) => r.rolname));
+    const missing = rolesOf(globals.toString()).filter((name) => !names.has(name));
+    if (missing.length === 0) return { ownersArgs: [], warnings: [] };
+    return without(
+      `the server has no role ${missing.slice(0, 10).join(', ')}${missing.length > 10 ? ', …' : ''}; ${globalsPart} of the point makes them`,
+    );
   } finally {
     await client.end();
   }
+}
+
+/** What comes with an extension, or with the database itself, does not count. */
+async function assertEmpty(client: pg.Client, target: Connection): Promise<void> {
+  const { rows } = await client.query(`
+    WITH own AS (
+      SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+    ), found AS (
+      SELECT 'pg_class'::regclass AS classid, c.oid, format('%I.%I', nspname, relname) AS name
+        FROM pg_class c JOIN own ON own.oid = relnamespace WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+      UNION ALL
+      SELECT 'pg_proc'::regclass, p.oid, format('%I.%I()', nspname, proname) FROM pg_proc p JOIN own ON own.oid = pronamespace
+      UNION ALL
+      SELECT 'pg_type'::regclass, t.oid, format('%I.%I', nspname, typname)
+        FROM pg_type t JOIN own ON own.oid = typnamespace WHERE typtype IN ('e', 'd', 'r')
+      UNION ALL
+      SELECT 'pg_namespace'::regclass, oid, format('schema %I', nspname) FROM own WHERE nspname <> 'public'
+      UNION ALL
+      SELECT 'pg_largeobject'::regclass, oid, format('large object %s', oid) FROM pg_largeobject_metadata
+    )
+    SELECT name, count(*) OVER ()::int AS total FROM found f
+     WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = f.classid AND d.objid = f.oid AND d.deptype = 'e')
+     ORDER BY name LIMIT 5`);
+  if (rows.length === 0) return;
+  const { total } = rows[0];
+  const some = rows.map((r) => r.name).join(', ') + (total > rows.length ? ', …' : '');
+  throw new Failure(
+    'TargetNotEmpty',
+    `Database "${target.database}" is not empty: it holds ${total} ${total === 1 ? 'thing' : 'things'} (${some}).`,
+    {
+      next: 'Create a new one ("createdb NAME") and restore into that; nothing was written.',
+    },
+  );
 }

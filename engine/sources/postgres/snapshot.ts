@@ -20,12 +20,12 @@ export async function openSnapshot(connection: Connection, name: string): Promis
     await client.query('SET idle_in_transaction_session_timeout = 0');
     await client.query('SET statement_timeout = 0');
     const { rows } = await client.query(`
-      SELECT pg_export_snapshot() AS id, clock_timestamp() AS at,
+      SELECT pg_export_snapshot() AS id, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at,
              CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text AS lsn`);
     const { id, at, lsn } = rows[0];
-    return { id, at: at.toISOString(), lsn, client, close: () => client.end() };
+    return { id, at, lsn, client, close: async () => client.end().catch(() => {}) };
   } catch (error) {
-    await client.end();
+    await client.end().catch(() => {});
     throw error;
   }
 }

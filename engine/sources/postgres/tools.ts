@@ -1,6 +1,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { Failure } from '../../../policies/failure.ts';
+import { tied } from '../../sites/index.ts';
 
 export interface ToolOptions {
   program: string;
@@ -14,15 +15,21 @@ export interface ToolOptions {
 export interface RunningTool {
   stdin: Writable;
   stdout: Readable;
-  /** Resolves when it exited with 0; throws SourceFailed with the end of its stderr otherwise. Await it in every case. */
+  /**
+   * Resolves when it exited with 0; throws SourceFailed or SourceUnreadable with the end of its stderr otherwise, and
+   * the signal's reason when that ended it. Settles only once the process is gone. Await it in every case.
+   */
   finished: Promise<void>;
 }
 
 const tailBytes = 4_000;
+const termMs = 3_000;
 
-/** Starts a client tool. It dies when the signal aborts, and with this process. Passwords travel by environment only. */
+/** Starts a client tool. It ends when the signal aborts, and with this process. Passwords travel by environment only. */
 export function startTool({ program, args, env, signal, stdin }: ToolOptions): RunningTool {
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], {
+  // SIGTERM, for the tools pass it on to their own workers, and cancel what the server does for them.
+  const { command, args: argv } = tied(program, args, 'TERM');
+  const child = spawn(command, argv, {
     env,
     stdio: [stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
   }) as ChildProcessByStdio<Writable, Readable, Readable>;
@@ -32,16 +39,23 @@ export function startTool({ program, args, env, signal, stdin }: ToolOptions): R
   });
   // A tool that ends early closes its stdin; its exit status tells why.
   child.stdin?.on('error', () => {});
-  const kill = () => child.kill('SIGKILL');
-  signal.addEventListener('abort', kill, { once: true });
-  if (signal.aborted) kill();
+  let killTimer: NodeJS.Timeout | undefined;
+  const end = () => {
+    child.kill('SIGTERM');
+    killTimer = setTimeout(() => child.kill('SIGKILL'), termMs);
+    // Nobody reads any more what it still prints, and it must not wait for that.
+    child.stdout.resume();
+  };
+  signal.addEventListener('abort', end, { once: true });
+  if (signal.aborted) end();
   const finished = new Promise<void>((resolve, reject) => {
-    child.once('error', reject);
+    child.once('error', (error: NodeJS.ErrnoException) => reject(notStarted(program, error)));
     child.once('close', (code, killedBy) => {
-      signal.removeEventListener('abort', kill);
-      if (code === 0) resolve();
-      else if (signal.aborted) reject(signal.reason);
-      else reject(toolFailure(program, code, killedBy, tail));
+      clearTimeout(killTimer);
+      signal.removeEventListener('abort', end);
+      if (signal.aborted) reject(signal.reason);
+      else if (code === 0) resolve();
+      else reject(toolFailure(program, killedBy ?? `exit status ${code}`, scrub(tail, env.PGPASSWORD)));
     });
   });
   // Awaited by the caller, possibly after it has dealt with the streams.
@@ -49,23 +63,47 @@ export function startTool({ program, args, env, signal, stdin }: ToolOptions): R
   return { stdin: child.stdin, stdout: child.stdout, finished };
 }
 
-function toolFailure(program: string, code: number | null, killedBy: string | null, tail: string): Failure {
-  const name = program.split('/').pop() ?? program;
-  const lines = tail.trim().split('\n').filter((l) => l !== '');
-  const said = lines.slice(-3).join(' | ') || 'it said nothing';
-  const denied = /permission denied for|must be superuser|must be owner/i.test(tail);
-  return new Failure(denied ? 'SourceUnreadable' : 'SourceFailed', `${name} failed (${killedBy ?? `exit status ${code}`}): ${said}`, {
-    next: denied
-      ? 'Grant the backup role what is named (pg_read_all_data reads everything), then run it again.'
-      : 'Look at its message; it is tried again by itself.',
+function notStarted(program: string, error: NodeJS.ErrnoException): Failure {
+  return new Failure('ClientToolMissing', `${program} cannot be started (${error.code ?? error.message}).`, {
+    next: 'Install the PostgreSQL client tools again, or name another folder in PG_BIN_DIRS.',
+    cause: error,
   });
+}
+
+/** No tool prints a password; should one ever, e.g. in a connection string, it goes no further. */
+function scrub(text: string, password: string | undefined): string {
+  const named = text.replace(/(password=|:\/\/[^\s:/@]*:)[^\s@]+/gi, '$1***');
+  return password ? named.replaceAll(password, '***') : named;
+}
+
+function toolFailure(program: string, ended: string, tail: string): Failure {
+  const name = program.split('/').pop() ?? program;
+  const lines = tail.split('\n').filter((line) => line.trim() !== '');
+  // Details and hints follow the error; the statement that was sent is of no use to the reader.
+  const from = lines.findLastIndex((line) => /(error|fatal|panic): /i.test(line));
+  const said =
+    lines
+      .slice(from < 0 ? -3 : from)
+      .slice(0, 3)
+      .join(' | ')
+      .slice(0, 1000) || 'it said nothing';
+  const message = `${name} failed (${ended}): ${said}`;
+  if (/could not (write|open|close)[^\n]*: No space left on device/.test(tail)) {
+    return new Failure('StagingFull', message, { next: 'Free space on the disk it writes to, then run it again.' });
+  }
+  if (/permission denied for|must be superuser|must be owner|row-level security/i.test(tail)) {
+    return new Failure('SourceUnreadable', message, {
+      next: 'Grant the backup role what is named (pg_read_all_data reads everything), then run it again.',
+    });
+  }
+  return new Failure('SourceFailed', message, { next: 'Look at its message; it is tried again by itself.' });
 }
 
 /** Runs a tool to its end and returns what it printed, which must be small. */
 export async function runTool(options: ToolOptions): Promise<string> {
   const tool = startTool(options);
-  let text = '';
-  for await (const chunk of tool.stdout.setEncoding('utf8')) text += chunk;
+  const chunks: Buffer[] = [];
+  for await (const chunk of tool.stdout) chunks.push(chunk as Buffer);
   await tool.finished;
-  return text;
+  return Buffer.concat(chunks).toString();
 }
