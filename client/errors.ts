@@ -16,6 +16,8 @@ interface Wrapped {
   type?: unknown;
   details?: unknown;
   cause?: unknown;
+  /** gRPC status. */
+  code?: unknown;
 }
 
 /**
@@ -38,6 +40,14 @@ export function describeError(error: unknown): DescribedError {
     if (typeof at.type === 'string' && at.type in failureTypes) {
       return described(at.type as FailureType, messageOf(at), nextOf(at.details));
     }
+  }
+  // gRPC's UNAVAILABLE and DEADLINE_EXCEEDED, as Temporal's client passes them on.
+  if (chain.some((e) => e.name === 'ServiceError') && chain.some((e) => e.code === 14 || e.code === 4)) {
+    return described(
+      'TemporalUnreachable',
+      'Temporal stopped answering.',
+      'See whether it runs ("backupctl doctor"), then try again.',
+    );
   }
   const innermost = chain.at(-1);
   if (chain.some((e) => e.name === 'CancelledFailure' || e.name === 'TerminatedFailure')) {

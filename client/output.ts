@@ -49,7 +49,7 @@ export function createOutput({ streams, env, json, quiet, color }: OutputOptions
   return {
     json,
     live: !json && !quiet && stderr.isTTY === true && env.TERM !== 'dumb',
-    columns: stderr.columns ?? 100,
+    columns: stderr.columns || 100,
     result(document, render) {
       if (json) stdout.write(`${JSON.stringify(document, null, 2)}\n`);
       else {

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import net from 'node:net';
 import { Client, Connection } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair, SearchAttributeType } from '@temporalio/common';
 import { Failure } from '../policies/failure.ts';
@@ -9,13 +11,35 @@ const connectTimeoutMs = 5_000;
 /** Connects to Temporal. Throws TemporalUnreachable with the address. */
 export async function connect({ address, namespace }: Policy['temporal']): Promise<Client> {
   try {
+    // gRPC tries until its time is up, also where nobody listens; the kernel knows that at once.
+    await knock(address);
     const connection = await Connection.connect({ address, connectTimeout: connectTimeoutMs });
     return new Client({ connection, namespace });
   } catch (error) {
-    throw new Failure('TemporalUnreachable', `Temporal does not answer at ${address}.`, {
-      next: 'Start it ("npm start" brings one up), or correct temporal.address in the policy file.',
-      cause: error,
-    });
+    const { code } = error as { code?: unknown };
+    throw new Failure(
+      'TemporalUnreachable',
+      `Temporal does not answer at ${address}${typeof code === 'string' ? ` (${code})` : ''}.`,
+      {
+        next: 'Start it ("npm start" brings one up), or correct temporal.address in the policy file.',
+        cause: error,
+      },
+    );
+  }
+}
+
+async function knock(address: string): Promise<void> {
+  const { hostname, port } = new URL(`tcp://${address}`);
+  const socket = net.connect({
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: Number(port || 7233),
+    timeout: connectTimeoutMs,
+  });
+  socket.once('timeout', () => socket.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })));
+  try {
+    await once(socket, 'connect');
+  } finally {
+    socket.destroy();
   }
 }
 

@@ -22,7 +22,7 @@ export async function coordinator(context: Context, options: CoordinatorOptions)
   } catch (error) {
     if (!(error instanceof WorkflowNotFoundError)) throw error;
     throw new Failure('TemporalUnreachable', `No coordinator runs on Temporal at ${address}.`, {
-      next: 'Start the coordination worker: it starts the coordinator.',
+      next: 'The first backup starts it: backupctl backup run SOURCE.',
       cause: error,
     });
   }

@@ -54,7 +54,7 @@ export async function status(context: Context): Promise<number | undefined> {
       coordinator
         ? `Coordinator ${coordinator.mode}${coordinator.modeSetBy ? ` (by ${coordinator.modeSetBy.operator}: ${coordinator.modeSetBy.reason})` : ''}: ` +
           `${coordinator.holders.length} of ${coordinator.slots} slots in use, ${coordinator.queue.length} waiting`
-        : 'No coordinator runs yet: the coordination worker starts it.',
+        : 'No coordinator runs yet: the first backup starts it.',
       ...(jobs.length === 0
         ? ['No job is running.']
         : jobs.map((j) => `${j.workflowId}  ${j.status ? `${j.status.phase}  ${j.status.progressLine}` : 'running'}`)),

@@ -35,11 +35,22 @@ export async function examineServices(context: Context, policy: Policy): Promise
   ];
   const workers = needed.map((n) => examine(`worker on ${n.queue}`, () => examineQueue(client, n)));
   const coordinator = examine('coordinator', async () => {
-    const { status } = await client.workflow.getHandle(coordinatorWorkflowId).describe();
-    if (status.name === 'RUNNING') return 'runs';
-    throw missing(`is ${status.name}`, 'Restart the coordination worker: it starts the coordinator.');
+    const status = await statusOf(client);
+    if (status === null) return 'does not run yet; the first job starts it';
+    if (status === 'RUNNING') return 'runs';
+    throw missing(`is ${status}`, 'Run a backup: it starts the coordinator again.');
   });
   return [temporal, ...(await Promise.all([...workers, coordinator, catalog]))];
+}
+
+async function statusOf(client: Client): Promise<string | null> {
+  try {
+    return (await client.workflow.getHandle(coordinatorWorkflowId).describe()).status.name;
+  } catch (error) {
+    // Without loading the client for its class.
+    if ((error as Error).name === 'WorkflowNotFoundError') return null;
+    throw error;
+  }
 }
 
 async function examineQueue(

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { Failure } from '../../policies/failure.ts';
 
 /**
@@ -18,22 +18,32 @@ export async function resolveSecret(ref: string): Promise<string> {
   }
   if (ref.startsWith('file:')) {
     const file = ref.slice('file:'.length);
+    const next = 'Put the secret there, readable by the user of this process only (mode 0600).';
+    let value: string;
     try {
-      return (await readFile(file, 'utf8')).replace(/\r?\n$/, '');
+      value = (await readFile(file, 'utf8')).replace(/\r?\n$/, '');
+      await warnIfOpen(file);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      throw missing(
-        ref,
-        `${file} cannot be read (${code})`,
-        'Put the secret there, readable by the user of this process only (mode 0600).',
-      );
+      throw missing(ref, `${file} cannot be read (${(error as NodeJS.ErrnoException).code})`, next);
     }
+    if (value === '') throw missing(ref, `${file} is empty`, next);
+    return value;
   }
   throw missing(
     'a secret',
     'it is no reference',
     'Write env:NAME or file:PATH; a value itself never stands in the policy.',
   );
+}
+
+const warned = new Set<string>();
+
+/** Once for each file: a secret that everybody on the machine may read is none. */
+async function warnIfOpen(file: string): Promise<void> {
+  const { mode } = await stat(file);
+  if ((mode & 0o004) === 0 || warned.has(file)) return;
+  warned.add(file);
+  process.emitWarning(`The secret in ${file} can be read by everybody on this machine; run: chmod 0600 ${file}`);
 }
 
 function missing(ref: string, why: string, next: string): Failure {

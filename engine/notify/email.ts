@@ -1,6 +1,6 @@
 import { createTransport } from 'nodemailer';
 import { Failure } from '../../policies/failure.ts';
-import { type NotificationEvent, wordsFor } from './event.ts';
+import { type NotificationEvent, type Words, wordsFor } from './event.ts';
 
 export interface EmailTarget {
   host: string;
@@ -13,7 +13,7 @@ export interface EmailTarget {
   to: string[];
 }
 
-/** Sends the event as plain text by SMTP. Throws NotificationFailed. */
+/** Sends the event as plain text and simple HTML by SMTP. Throws NotificationFailed. */
 export async function sendEmail(target: EmailTarget, event: NotificationEvent): Promise<void> {
   const words = wordsFor(event);
   const transport = createTransport({
@@ -33,6 +33,7 @@ export async function sendEmail(target: EmailTarget, event: NotificationEvent): 
       to: target.to,
       subject: words.title,
       text: words.lines.join('\n'),
+      html: htmlOf(words),
     });
   } catch (error) {
     const { code, responseCode } = error as {
@@ -51,4 +52,12 @@ export async function sendEmail(target: EmailTarget, event: NotificationEvent): 
   } finally {
     transport.close();
   }
+}
+
+function htmlOf({ title, lines }: Words): string {
+  return `<h2>${escaped(title)}</h2>\n<p>${lines.map(escaped).join('<br>\n')}</p>\n`;
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
 }

@@ -6,47 +6,43 @@ import { sendWebhook } from './webhook.ts';
 
 export { type EmailTarget, sendEmail } from './email.ts';
 export { type NotificationEvent, wordsFor } from './event.ts';
-export { sendWebhook, signatureHeader, type WebhookTarget } from './webhook.ts';
+export { sendWebhook, signatureHeader, type WebhookOptions, type WebhookTarget } from './webhook.ts';
 
 export interface NotifyOptions {
   policies: NotificationPolicy[];
   event: NotificationEvent;
   resolveSecret(ref: string): Promise<string>;
+  signal?: AbortSignal;
 }
 
-/** Tells everyone who wants to know of this kind of event. Returns one line for each receiver that was not reached. */
-export async function notify({ policies, event, resolveSecret }: NotifyOptions): Promise<string[]> {
+/**
+ * Tells everyone who wants to know of this kind of event, all at once. Returns one line for each receiver that was not
+ * reached; one that fails keeps no other from being told. Throws only when the signal aborts.
+ */
+export async function notify(options: NotifyOptions): Promise<string[]> {
+  const { policies, event, signal } = options;
   const { kind } = wordsFor(event);
   const wanted = policies.filter((p) => p.on.includes(kind));
-  const unreached: string[] = [];
-  for (const policy of wanted) {
-    try {
-      await send(policy, event, resolveSecret);
-    } catch (error) {
-      if (!isFailure(error)) throw error;
-      unreached.push(error.message);
-    }
-  }
-  return unreached;
+  const told = await Promise.allSettled(wanted.map((policy) => send(policy, options)));
+  signal?.throwIfAborted();
+  return told.flatMap((t, i) => (t.status === 'rejected' ? [lineOf(t.reason, wanted[i]?.kind ?? '')] : []));
 }
 
-async function send(
-  policy: NotificationPolicy,
-  event: NotificationEvent,
-  resolveSecret: NotifyOptions['resolveSecret'],
-): Promise<void> {
+/** An error that is no Failure may quote what must not be shown. */
+function lineOf(error: unknown, kind: string): string {
+  return isFailure(error) ? error.message : `The ${kind} could not be sent (${(error as Error).name}).`;
+}
+
+async function send(policy: NotificationPolicy, { event, resolveSecret, signal }: NotifyOptions): Promise<void> {
   if (policy.kind === 'webhook') {
     const secret = policy.secret === undefined ? {} : { secret: await resolveSecret(policy.secret) };
-    await sendWebhook({ url: await resolveSecret(policy.url), ...secret }, event);
+    await sendWebhook({ url: await resolveSecret(policy.url), ...secret }, event, signal ? { signal } : {});
     return;
   }
-  const { user, password, kind: _kind, on: _on, ...rest } = policy;
-  await sendEmail(
-    {
-      ...rest,
-      ...(user === undefined ? {} : { user }),
-      ...(password === undefined ? {} : { password: await resolveSecret(password) }),
-    },
-    event,
-  );
+  const { host, port, security, user, password, from, to } = policy;
+  const account = {
+    ...(user === undefined ? {} : { user }),
+    ...(password === undefined ? {} : { password: await resolveSecret(password) }),
+  };
+  await sendEmail({ host, port, security, from, to, ...account }, event);
 }

@@ -10,84 +10,126 @@ export interface WebhookTarget {
   secret?: string;
 }
 
+export interface WebhookOptions {
+  signal?: AbortSignal;
+  /** Limit of one attempt. */
+  timeoutMs?: number;
+  /** Wait before the second attempt; it doubles from then on. */
+  firstDelayMs?: number;
+}
+
 const attemptsMax = 4;
-const timeoutMs = 10_000;
-const firstDelayMs = 500;
-const delayMaxMs = 30_000;
+/** A receiver that asks for more is asked again after this; all attempts together stay below 90 s. */
+const delayMaxMs = 15_000;
 
 /** The header that carries `t=SECONDS,v1=HEX`: HMAC-SHA-256 over `t + "." + body`. */
 export const signatureHeader = 'X-Backup-Signature';
 
 /**
  * Posts the event as Slack-compatible JSON (`text` and `blocks`) with the facts beside it (`event`). Tries again after
- * 5xx, 429 (honouring Retry-After) and broken connections. Throws NotificationFailed.
+ * 5xx, 429 (honouring Retry-After) and broken connections; follows no redirect, for the address is a secret and the
+ * signature is meant for one host. Throws NotificationFailed.
  */
-export async function sendWebhook(target: WebhookTarget, event: NotificationEvent): Promise<void> {
-  const words = wordsFor(event);
-  const body = JSON.stringify({
-    text: `${words.title}\n${words.lines.join('\n')}`,
-    blocks: [
-      {
-        type: 'header',
-        text: { type: 'plain_text', text: words.title, emoji: true },
-      },
-      {
-        type: 'section',
-        text: { type: 'mrkdwn', text: words.lines.join('\n') },
-      },
-    ],
-    event,
-  });
-  let last = 'no answer';
+export async function sendWebhook(
+  target: WebhookTarget,
+  event: NotificationEvent,
+  { signal, timeoutMs = 10_000, firstDelayMs = 500 }: WebhookOptions = {},
+): Promise<void> {
+  if (!URL.canParse(target.url) || !/^https?:$/.test(new URL(target.url).protocol)) {
+    throw new Failure('NotificationFailed', 'The address of the webhook is no http(s) URL.', {
+      next: 'Correct the secret that notifications[].url refers to.',
+    });
+  }
+  const body = JSON.stringify(messageOf(event));
+  let last = '';
   for (let attempt = 1; attempt <= attemptsMax; attempt++) {
-    const outcome = await post(target, body);
+    signal?.throwIfAborted();
+    const outcome = await post(target, body, timeoutMs, signal);
     if (outcome.done) return;
     last = outcome.why;
     if (outcome.final || attempt === attemptsMax) break;
-    await setTimeout(Math.min(delayMaxMs, outcome.retryAfterMs ?? firstDelayMs * 2 ** (attempt - 1)));
+    await setTimeout(Math.min(delayMaxMs, outcome.retryAfterMs ?? firstDelayMs * 2 ** (attempt - 1)), undefined, {
+      signal,
+    });
   }
-  throw new Failure('NotificationFailed', `The webhook at ${hostOf(target.url)} did not take the message (${last}).`, {
-    next: 'Check its URL and that the receiver is up.',
-  });
+  throw new Failure(
+    'NotificationFailed',
+    `The webhook at ${new URL(target.url).host} did not take the message (${last}).`,
+    {
+      next: 'Check its URL and that the receiver is up.',
+    },
+  );
+}
+
+/** Slack's limits: 150 characters in a header, 3,000 in a section; a longer one is refused whole. */
+const headerMax = 150;
+const sectionMax = 3_000;
+
+function messageOf(event: NotificationEvent) {
+  const words = wordsFor(event);
+  const lines = words.lines.map(escaped).join('\n');
+  return {
+    text: cut(`${escaped(words.title)}\n${lines}`, sectionMax),
+    blocks: [
+      { type: 'header', text: { type: 'plain_text', text: cut(words.title, headerMax), emoji: true } },
+      { type: 'section', text: { type: 'mrkdwn', text: cut(lines, sectionMax) } },
+    ],
+    event,
+  };
+}
+
+/** Slack's three control characters. A file may be named `<!channel>`. */
+function escaped(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
+
+function cut(text: string, letters: number): string {
+  return text.length <= letters ? text : `${text.slice(0, letters - 1)}…`;
 }
 
 type Outcome = { done: true } | { done: false; why: string; final: boolean; retryAfterMs?: number };
 
-async function post({ url, secret }: WebhookTarget, body: string): Promise<Outcome> {
+async function post(
+  { url, secret }: WebhookTarget,
+  body: string,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<Outcome> {
   const t = Math.floor(Date.now() / 1000);
   const signature = secret === undefined ? null : createHmac('sha256', secret).update(`${t}.${body}`).digest('hex');
+  const limit = AbortSignal.timeout(timeoutMs);
   try {
     const response = await fetch(url, {
       method: 'POST',
       body,
+      redirect: 'manual',
       headers: {
         'content-type': 'application/json',
         ...(signature ? { [signatureHeader]: `t=${t},v1=${signature}` } : {}),
       },
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
     });
-    await response.arrayBuffer();
+    await response.body?.cancel();
     if (response.ok) return { done: true };
-    const after = Number(response.headers.get('retry-after'));
+    const retryAfterMs = waitOf(response.headers.get('retry-after'));
     return {
       done: false,
       why: `HTTP ${response.status}`,
       final: response.status < 500 && response.status !== 429,
-      ...(Number.isFinite(after) && after > 0 ? { retryAfterMs: after * 1000 } : {}),
+      ...(retryAfterMs === null ? {} : { retryAfterMs }),
     };
   } catch (error) {
-    const { cause, name } = error as {
-      cause?: { code?: string };
-      name?: string;
-    };
-    return {
-      done: false,
-      why: cause?.code ?? name ?? 'no connection',
-      final: false,
-    };
+    signal?.throwIfAborted();
+    if (limit.aborted) return { done: false, why: `no answer within ${timeoutMs} ms`, final: false };
+    const { cause } = error as { cause?: { code?: string } };
+    return { done: false, why: cause?.code ?? 'no connection', final: false };
   }
 }
 
-function hostOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).host : 'an address that is no URL';
+/** Retry-After in seconds or as a date (RFC 9110, 10.2.3), as milliseconds from now; null when absent or unreadable. */
+function waitOf(header: string | null): number | null {
+  if (header === null) return null;
+  const seconds = Number(header);
+  const ms = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(ms) && ms >= 0 ? ms : null;
 }

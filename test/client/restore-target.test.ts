@@ -1,0 +1,41 @@
+import { describe, expect, test } from '@jest/globals';
+import { targetOf } from '../../client/commands/restore.ts';
+
+const files = { name: 'tree', kind: 'files' } as const;
+const database = { name: 'shop', kind: 'postgres-logical' } as const;
+
+describe('where to restore to', () => {
+  test('is a directory, made absolute here, for files', () => {
+    expect(targetOf(files, { into: 'out' }, '/home/me')).toEqual({ directory: '/home/me/out' });
+    expect(targetOf(files, { into: '/srv/out', path: ['*.txt'] }, '/home/me')).toEqual({ directory: '/srv/out' });
+  });
+
+  test('is a URI and a reference to its password for databases', () => {
+    const into = 'postgresql://me@db.example:5432/fresh';
+    expect(targetOf(database, { into }, '/')).toEqual({ databaseUri: into });
+    expect(targetOf(database, { into, passwordRef: 'env:PW' }, '/')).toEqual({
+      databaseUri: into,
+      passwordRef: 'env:PW',
+    });
+  });
+
+  test.each([
+    ['nothing', files, {}],
+    ['a database for files', files, { into: 'postgresql://db/x' }],
+    ['a directory for a database', database, { into: '/srv/out' }],
+    ['a password in the URI', database, { into: 'postgresql://me:hush-hush@db/x' }],
+    ['a password in the query of the URI', database, { into: 'postgresql://me@db/x?password=hush-hush' }],
+    ['a password where a reference belongs', database, { into: 'postgresql://me@db/x', passwordRef: 'hush-hush' }],
+    ['a password for a directory', files, { into: '/srv/out', passwordRef: 'env:PW' }],
+    ['globs for a database', database, { into: 'postgresql://me@db/x', path: ['*'] }],
+    ['a URI that is none', database, { into: 'postgresql://[' }],
+  ])('is refused: %s', (_what, source, options) => {
+    expect(() => targetOf(source, options, '/')).toThrow(
+      expect.objectContaining({
+        type: 'UsageInvalid',
+        message: expect.not.stringContaining('hush-hush'),
+        next: expect.not.stringContaining('hush-hush'),
+      }),
+    );
+  });
+});
