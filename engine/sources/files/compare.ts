@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { comparePaths, type EntryWithBlocks, type PointReader } from '../../artifact/index.ts';
 import { yieldToLoop } from './loop.ts';
 import { type Found, walk } from './walk.ts';
@@ -7,6 +7,8 @@ import { type Found, walk } from './walk.ts';
 export interface Comparison {
   entries: number;
   bytes: number;
+  /** Files that have holes and came back with holes as well, of how many (file systems decide for themselves). */
+  sparse: { captured: number; found: number };
   /** How many things differ, and the first of them by name. */
   differences: number;
   examples: string[];
@@ -20,7 +22,7 @@ const buffer = Buffer.allocUnsafeSlow(1024 * 1024);
  * nothing is there which should not be. Streams both sides in the same order.
  */
 export async function compareTree(point: PointReader, root: string, signal: AbortSignal): Promise<Comparison> {
-  const result: Comparison = { entries: 0, bytes: 0, differences: 0, examples: [] };
+  const result: Comparison = { entries: 0, bytes: 0, sparse: { captured: 0, found: 0 }, differences: 0, examples: [] };
   const differ = (what: string) => {
     result.differences++;
     if (result.examples.length < examplesMax) result.examples.push(what);
@@ -70,11 +72,21 @@ export async function compareTree(point: PointReader, root: string, signal: Abor
     }
     if (!sameBytes(expected.link, found.link)) differ(`${name} points elsewhere`);
     if (!sameAttributes(expected.xattrs, found.xattrs)) differ(`${name}: its extended attributes differ`);
-    if (expected.type === 'file') await compareContent(expected, file, name);
+    if (expected.type === 'file') await compareContent(expected, file, found.sparse ?? false, name);
   }
 
-  async function compareContent(expected: EntryWithBlocks, file: Buffer, name: string): Promise<void> {
-    const fd = openSync(file, 'r');
+  async function compareContent(expected: EntryWithBlocks, file: Buffer, sparse: boolean, name: string): Promise<void> {
+    if (expected.sparse) {
+      result.sparse.captured++;
+      if (sparse) result.sparse.found++;
+    }
+    let fd: number;
+    try {
+      fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW);
+    } catch (error) {
+      differ(`${name} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+      return;
+    }
     try {
       let offset = 0;
       for await (const block of expected.blocks) {

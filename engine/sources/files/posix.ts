@@ -4,8 +4,12 @@ import koffi from 'koffi';
 
 const libc = koffi.load('libc.so.6');
 const llistxattr = libc.func('int64_t llistxattr(const uint8_t *path, _Out_ uint8_t *list, size_t size)');
-const lgetxattr = libc.func('int64_t lgetxattr(const uint8_t *path, const uint8_t *name, _Out_ uint8_t *value, size_t size)');
-const lsetxattr = libc.func('int lsetxattr(const uint8_t *path, const uint8_t *name, const uint8_t *value, size_t size, int flags)');
+const lgetxattr = libc.func(
+  'int64_t lgetxattr(const uint8_t *path, const uint8_t *name, _Out_ uint8_t *value, size_t size)',
+);
+const lsetxattr = libc.func(
+  'int lsetxattr(const uint8_t *path, const uint8_t *name, const uint8_t *value, size_t size, int flags)',
+);
 const utimensat = libc.func('int utimensat(int dirfd, const uint8_t *path, const uint8_t *times, int flags)');
 const mknod = libc.func('int mknod(const uint8_t *path, uint32_t mode, uint64_t dev)');
 
@@ -69,9 +73,18 @@ export function setMtime(path: Uint8Array, mtimeNs: string): void {
 const typeBits = { fifo: 0o010000, char: 0o020000, block: 0o060000 } as const;
 
 /** Makes a fifo or a device node. */
-export function makeNode(path: Uint8Array, type: keyof typeof typeBits, mode: number, rdev: { major: number; minor: number }): void {
+export function makeNode(
+  path: Uint8Array,
+  type: keyof typeof typeBits,
+  mode: number,
+  rdev: { major: number; minor: number },
+): void {
   const { major, minor } = rdev;
-  const dev = (BigInt(major & 0xfff) << 8n) | BigInt(minor & 0xff) | (BigInt(minor & ~0xff) << 12n) | (BigInt(major & ~0xfff) << 32n);
+  const dev =
+    (BigInt(major & 0xfff) << 8n) |
+    BigInt(minor & 0xff) |
+    (BigInt(minor & ~0xff) << 12n) |
+    (BigInt(major & ~0xfff) << 32n);
   if (mknod(terminated(path), typeBits[type] | mode, dev) !== 0) throw systemError('mknod', path);
 }
 

@@ -10,13 +10,15 @@ import {
   readdirSync,
   symlinkSync,
 } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
-import { type Entry, extract, type ExtractTarget, type PointReader } from '../../artifact/index.ts';
+import { type Entry, type ExtractTarget, extract, type PointReader } from '../../artifact/index.ts';
 import type { RestoreOptions, RestoreResult } from '../source.ts';
+import { assertReal, createGuard } from './inside.ts';
 import { yieldToLoop } from './loop.ts';
 import { makeNode, setMtime, setXattr } from './posix.ts';
+import { emptyFolder, removeTree } from './remove.ts';
 import { createFilter } from './walk.ts';
 
 /**
@@ -30,8 +32,7 @@ export async function restoreTree(point: PointReader, options: RestoreOptions): 
   try {
     return await write(point, into, options);
   } catch (error) {
-    if (existed) for (const name of await readdir(into)) await rm(path.join(into, name), { recursive: true, force: true });
-    else await rm(into, { recursive: true, force: true });
+    await (existed ? emptyFolder(into) : removeTree(into));
     throw asTargetFailure(error, into);
   }
 }
@@ -58,7 +59,8 @@ async function prepare(into: string): Promise<boolean> {
 async function write(point: PointReader, into: string, options: RestoreOptions): Promise<RestoreResult> {
   const filtered = options.paths !== undefined && options.paths.length > 0;
   const filter = createFilter(options.paths ?? [], []);
-  const wanted = (entry: Entry) => filter(Buffer.from(entry.path).toString()) === 'yes';
+  const selects = (p: Uint8Array) => filter(Buffer.from(p).toString()) === 'yes';
+  const wanted = (entry: Entry) => selects(entry.path);
   const result: RestoreResult = { entries: 0, bytes: 0, warnings: [] };
   const place = (p: Uint8Array) => (p.length === 0 ? Buffer.from(into) : Buffer.concat([Buffer.from(`${into}/`), p]));
   const breathe = yieldToLoop();
@@ -67,9 +69,10 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
   const keyOf = (p: Uint8Array) => Buffer.from(p).toString('latin1');
 
   async function* contents(): AsyncGenerator<ExtractTarget> {
+    const guard = createGuard();
     for await (const entry of point.entries()) {
       options.signal.throwIfAborted();
-      assertInside(entry.path);
+      guard(entry);
       await breathe();
       if (!wanted(entry)) continue;
       if (filtered) makeParents(into, entry.path);
@@ -82,7 +85,7 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
           yield* blocksOf(entry, place(entry.path));
           break;
         case 'hardlink':
-          if (filtered && entry.link && !lexists(place(entry.link)) && !orphans.has(keyOf(entry.link))) {
+          if (filtered && entry.link && !selects(entry.link) && !orphans.has(keyOf(entry.link))) {
             orphans.set(keyOf(entry.link), entry.path);
           }
           break;
@@ -99,7 +102,9 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
     // Files with content are made by the threads that write it: made here, every one would wait for its folder's lock
     // while they hold it.
     if (entry.size === 0 && !entry.streamed) {
-      closeSync(openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
+      closeSync(
+        openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600),
+      );
     }
     let fileOffset = 0;
     for await (const block of entry.blocks) {
@@ -110,7 +115,11 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
 
   const onProgress = (bytes: number) => {
     result.bytes += bytes;
-    options.onProgress({ bytesDone: result.bytes, bytesTotal: point.backup.content.sourceBytes, entriesDone: result.entries });
+    options.onProgress({
+      bytesDone: result.bytes,
+      bytesTotal: point.backup.content.sourceBytes,
+      entriesDone: result.entries,
+    });
   };
   await extract(point, contents(), { signal: options.signal, onProgress });
   if (orphans.size > 0) {
@@ -125,6 +134,8 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
   }
 
   await finish();
+  if (filtered && result.entries === 0)
+    result.warnings.push(`nothing of ${point.backup.id} matches ${options.paths?.join(', ')}`);
   return result;
 
   /** Second pass: links, and everything but content. A folder's own comes after all it holds. */
@@ -132,7 +143,8 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
     const open: { entry: Entry; prefix: Buffer }[] = [];
     const leave = (next: Uint8Array | null) => {
       for (let last = open.at(-1); last; last = open.at(-1)) {
-        const inside = next && (last.prefix.length === 0 || Buffer.from(next).subarray(0, last.prefix.length).equals(last.prefix));
+        const inside =
+          next && (last.prefix.length === 0 || Buffer.from(next).subarray(0, last.prefix.length).equals(last.prefix));
         if (inside) return;
         open.pop();
         apply(last.entry, place(last.entry.path));
@@ -155,23 +167,27 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
         continue;
       }
       const first = place(orphans.get(keyOf(entry.link ?? Buffer.alloc(0))) ?? entry.link ?? Buffer.alloc(0));
-      if (!first.equals(file)) linkSync(first, file);
+      if (first.equals(file)) continue;
+      assertReal(into, first);
+      linkSync(first, file);
     }
     leave(null);
   }
 
   function apply(entry: Entry, file: Buffer): void {
     if (process.getuid?.() === 0) lchownSync(file, entry.uid, entry.gid);
-    if (entry.type !== 'symlink') chmodSync(file, entry.mode);
+    // Before the mode, which may forbid it to all but root.
     for (const [name, value] of Object.entries(entry.xattrs ?? {})) {
       try {
         setXattr(file, name, value);
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (!['ENOTSUP', 'EOPNOTSUPP', 'EPERM'].includes(code ?? '')) throw error;
-        if (result.warnings.length < 100) result.warnings.push(`${file.toString()}: ${name} could not be set (${code})`);
+        if (result.warnings.length < 100)
+          result.warnings.push(`${file.toString()}: ${name} could not be set (${code})`);
       }
     }
+    if (entry.type !== 'symlink') chmodSync(file, entry.mode);
     setMtime(file, entry.mtimeNs);
   }
 }
@@ -182,20 +198,15 @@ function prefixOf(p: Uint8Array): Buffer {
 
 function makeParents(into: string, p: Uint8Array): void {
   const end = Buffer.from(p).lastIndexOf(0x2f);
-  if (end > 0) mkdirSync(Buffer.concat([Buffer.from(`${into}/`), Buffer.from(p).subarray(0, end)]), { recursive: true, mode: 0o700 });
+  if (end > 0)
+    mkdirSync(Buffer.concat([Buffer.from(`${into}/`), Buffer.from(p).subarray(0, end)]), {
+      recursive: true,
+      mode: 0o700,
+    });
 }
 
 function lexists(file: Buffer): boolean {
   return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
-}
-
-/** A manifest is authenticated, yet no name in it may ever lead out of the target. */
-function assertInside(p: Uint8Array): void {
-  const segments = Buffer.from(p).toString('latin1').split('/');
-  if (p.length === 0 || !segments.some((s) => s === '' || s === '.' || s === '..' || s.includes('\0'))) return;
-  throw new Failure('Corrupt', `The manifest names a path that leads out of its tree: ${JSON.stringify(segments.join('/'))}.`, {
-    next: 'Do not use this recovery point; find out who wrote it.',
-  });
 }
 
 function asTargetFailure(error: unknown, into: string): unknown {

@@ -1,4 +1,4 @@
-import { lstatSync } from 'node:fs';
+import { closeSync, constants, lstatSync, openSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { Failure } from '../../../policies/failure.ts';
 import type { FilesSource } from '../../../policies/policy.ts';
@@ -14,13 +14,16 @@ import {
   type PieceResult,
 } from '../../artifact/index.ts';
 import type { SealOptions, SealResult } from '../source.ts';
+import { readOwnerNames } from './names.ts';
 import { endOfArchive, paddingOf, tarHeader } from './tar.ts';
-import { cannotRead, type Found, walk } from './walk.ts';
+import { cannotRead, describe, type Found, walk } from './walk.ts';
 
 /** Larger files are passed on block by block as they are read; smaller ones only once they are known to be whole. */
 const heldBytesMax = 1024 * 1024 * 1024;
 const attemptsMax = 3;
 const retryDelayMs = 100;
+/** Only what changed within this time is waited for. */
+const busyMs = 1000;
 const warningsMax = 100;
 
 type TreePolicy = Pick<FilesSource, 'path'> &
@@ -52,13 +55,18 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
   const totals = { content: 0, source: 0, entries: 0, unstable: 0 };
   const queue: Pending[] = [];
   const inFlight: Promise<void>[] = [];
+  /**
+   * Files with several names that were read again (their own path) or left out (null): their other names, which come
+   * later, follow. By path.
+   */
+  const firstNames = new Map<string, Uint8Array | null>();
+  const names = readOwnerNames();
   let frame = newFrame();
 
   for await (const found of walk({ ...policy, root: policy.path, warn })) {
     options.signal.throwIfAborted();
     const pending = newPending(found);
     if (found.entry.size > heldBytesMax) {
-      await flush();
       await drain();
       await sealHuge(pending);
     } else {
@@ -67,10 +75,12 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
       queue.push(pending);
       await add(pending);
       pending.open--;
+      await room();
+      await emit();
     }
   }
-  addBytes(endOfArchive(totals.content + frame.bytes));
-  await flush();
+  await drain();
+  addBytes(endOfArchive(totals.content));
   await drain();
   if (warningsLeft > 0) warnings.push(`… and ${warningsLeft} warnings more`);
   return {
@@ -130,19 +140,31 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
     inFlight.push(sent);
   }
 
+  /** Sends what is packed, then waits until one frame more may be under way. */
   async function flush(): Promise<void> {
     send();
+    await room();
+  }
+
+  async function room(): Promise<void> {
     while (inFlight.length >= writer.maxInFlight) await inFlight.shift();
-    await emit();
   }
 
-  /** Waits for all that is under way. */
-  async function drain(): Promise<void> {
+  /** Sends what is packed, and waits for all that is under way. */
+  async function settled(): Promise<void> {
+    send();
     while (inFlight.length > 0) await inFlight.shift();
+  }
+
+  async function drain(): Promise<void> {
+    await settled();
     await emit();
   }
 
-  /** Passes on the entries at the head of the queue that are complete, in order. */
+  /**
+   * Passes on the entries at the head of the queue that are complete, in order. Called between members only, for what
+   * is read again becomes a member of its own.
+   */
   async function emit(): Promise<void> {
     for (let head = queue[0]; head && head.open === 0; head = queue[0]) {
       queue.shift();
@@ -151,19 +173,18 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
   }
 
   async function pass(first: Pending): Promise<void> {
-    let pending = first;
+    let pending = await follow(first);
     for (let attempt = 1; pending.state === 'changed' && attempt < attemptsMax; attempt++) {
-      await setTimeout(retryDelayMs * attempt, undefined, { signal: options.signal });
-      const again = look(pending.found);
-      if (!again) {
-        pending.state = 'vanished';
-        break;
-      }
-      pending = newPending(again);
-      await addAlone(pending);
+      await calm(pending.found.entry, attempt);
+      pending = await readAgain(pending.found);
     }
-    const { entry, file } = pending.found;
+    const { entry, file, linked } = pending.found;
     const name = file.toString();
+    const leftOut = pending.state === 'vanished' || pending.state === 'unreadable';
+    if (linked && (leftOut || pending !== first)) {
+      const origin = first.found.entry.link ?? first.found.entry.path;
+      firstNames.set(keyOf(origin), leftOut ? null : (entry.link ?? entry.path));
+    }
     if (pending.state === 'vanished') {
       warn(`left out ${name}, which vanished while it was read`);
       return;
@@ -179,11 +200,36 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
     count(entry);
   }
 
-  /** A retried file, as a tar member of its own in frames of its own. */
-  async function addAlone(pending: Pending): Promise<void> {
-    await sendAlone(pending, async () => {});
+  /** A further name of a file: when its first name was read again or left out, so is this one, or it takes its place. */
+  async function follow(pending: Pending): Promise<Pending> {
+    const { entry, file, linked } = pending.found;
+    if (entry.type !== 'hardlink' || !entry.link) return pending;
+    const link = firstNames.get(keyOf(entry.link));
+    if (link === undefined) return pending;
+    if (link === null) return readAgain(pending.found);
+    const again = newPending({ entry: { ...entry, link }, file, linked });
+    await settled();
+    await sendAlone(again, async () => {});
+    return again;
   }
 
+  /** Looks at a file anew and appends it as a further member. */
+  async function readAgain(found: Found): Promise<Pending> {
+    const again = look(found);
+    if (!again) return { ...newPending(found), state: 'vanished' };
+    const pending = newPending(again);
+    await settled();
+    await sendAlone(pending, async () => {});
+    return pending;
+  }
+
+  /** Gives a writer that is at it right now a moment to finish. */
+  async function calm(entry: Entry, attempt: number): Promise<void> {
+    if (Date.now() - Number(BigInt(entry.ctimeNs) / 1_000_000n) > busyMs && attempt === 1) return;
+    await setTimeout(retryDelayMs * attempt, undefined, { signal: options.signal });
+  }
+
+  /** One member in frames of its own. */
   async function sendAlone(pending: Pending, settled: () => Promise<void>): Promise<void> {
     const { entry, file } = pending.found;
     const sent: Promise<void>[] = [];
@@ -205,13 +251,21 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
   /** A file too large to hold its blocks back: the entry goes first, the blocks as they come, the mark at the end. */
   async function sealHuge(pending: Pending): Promise<void> {
     const { entry, file } = pending.found;
+    // Known now, it can be left out; once its entry is written it cannot.
+    const errno = openError(file);
+    if (errno) {
+      pending.state = errno === 'ENOENT' ? 'vanished' : 'unreadable';
+      pending.errno = errno;
+      return pass(pending);
+    }
     await writer.entry(entry);
     await sendAlone(pending, async () => {
       const blocks = pending.blocks;
       pending.blocks = [];
       await Promise.all(blocks.map((b) => writer.block(b)));
     });
-    if (pending.state === 'unreadable' || pending.state === 'vanished') throw cannotRead(file.toString(), pending.errno || 'ENOENT');
+    if (pending.state === 'unreadable' || pending.state === 'vanished')
+      throw cannotRead(file.toString(), pending.errno || 'ENOENT');
     if (pending.state === 'changed') {
       noteUnstable(file.toString());
       await writer.unstable();
@@ -236,26 +290,28 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
   }
 
   /** Looks at a path once more; null when it is gone, or is something else by now. */
-  function look(found: Found): Found | null {
+  function look({ entry, file }: Found): Found | null {
     try {
-      const s = lstatSync(found.file, { bigint: true });
-      if (!s.isFile()) return null;
-      return {
-        file: found.file,
-        entry: {
-          ...found.entry,
-          size: Number(s.size),
-          mtimeNs: String(s.mtimeNs),
-          ctimeNs: String(s.ctimeNs),
-          ino: String(s.ino),
-          dev: String(s.dev),
-          mode: Number(s.mode & 0o7777n),
-        },
-      };
+      const stats = lstatSync(file, { bigint: true });
+      if (!stats.isFile()) return null;
+      return { file, entry: describe(entry.path, file, stats, names), linked: stats.nlink > 1n };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
       throw error;
     }
+  }
+}
+
+function keyOf(path: Uint8Array): string {
+  return Buffer.from(path).toString('latin1');
+}
+
+/** The code of the error that opening a file for reading ends with. */
+function openError(file: Buffer): string | undefined {
+  try {
+    closeSync(openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW));
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? String(error);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Entry } from '../../artifact/index.ts';
+import { aclRecords, aclText } from './acl.ts';
 
 /** POSIX.1-2001 (pax) headers: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html */
 
@@ -8,6 +9,9 @@ const paxFlag = 'x';
 /** What fits a field of 11 octal digits, and one of 7. */
 const octal11 = 0o77777777777;
 const octal7 = 0o7777777;
+/** A user's or group's name has 32 bytes, the last of them 0. */
+const nameBytesMax = 31;
+const billion = 1_000_000_000n;
 
 /** The member's header: a pax record block where ustar alone would lose something, then ustar. */
 export function tarHeader(entry: Entry): Buffer {
@@ -22,8 +26,16 @@ export function tarHeader(entry: Entry): Buffer {
   if (size > octal11) pax('size', String(size));
   if (entry.uid > octal7) pax('uid', String(entry.uid));
   if (entry.gid > octal7) pax('gid', String(entry.gid));
-  if (!entry.mtimeNs.endsWith('000000000') || entry.mtimeNs.startsWith('-')) pax('mtime', seconds(entry.mtimeNs));
-  for (const [name, value] of Object.entries(entry.xattrs ?? {})) pax(`SCHILY.xattr.${name}`, value);
+  const mtime = Number(BigInt(entry.mtimeNs) / billion);
+  if (BigInt(entry.mtimeNs) % billion !== 0n || mtime < 0 || mtime > octal11) pax('mtime', seconds(entry.mtimeNs));
+  if (!fitsName(entry.user)) pax('uname', entry.user);
+  if (!fitsName(entry.group)) pax('gname', entry.group);
+  for (const [name, value] of Object.entries(entry.xattrs ?? {})) {
+    const record = aclRecords[name];
+    const acl = record ? aclText(value) : null;
+    if (record && acl !== null) pax(record, acl);
+    else pax(`SCHILY.xattr.${name}`, value);
+  }
   const header = ustar({
     path,
     flag: typeFlags[entry.type],
@@ -31,7 +43,7 @@ export function tarHeader(entry: Entry): Buffer {
     uid: entry.uid,
     gid: entry.gid,
     size,
-    mtime: Number(BigInt(entry.mtimeNs) / 1_000_000_000n),
+    mtime,
     link: entry.link ?? Buffer.alloc(0),
     user: entry.user,
     group: entry.group,
@@ -126,6 +138,10 @@ function ustar(f: UstarFields): Buffer {
 
 function octal(b: Buffer, value: number, at: number, width: number): void {
   b.write(`${value.toString(8).padStart(width - 1, '0')}\0`, at);
+}
+
+function fitsName(name: string): boolean {
+  return Buffer.byteLength(name) === name.length && name.length <= nameBytesMax;
 }
 
 function isAscii(bytes: Uint8Array): boolean {

@@ -20,6 +20,8 @@ export interface Found {
   entry: Entry;
   /** Absolute, raw bytes. */
   file: Buffer;
+  /** It has other names, here or outside of the tree. */
+  linked: boolean;
 }
 
 /**
@@ -36,7 +38,7 @@ export async function* walk(options: WalkOptions): AsyncGenerator<Found> {
   const top = statRoot(options.root);
   const breathe = yieldToLoop();
 
-  yield { entry: describe(Buffer.alloc(0), root, top, names, links), file: root };
+  yield { entry: describe(Buffer.alloc(0), root, top, names), file: root, linked: false };
   const stack = [children(root)];
   const paths: Buffer[] = [Buffer.alloc(0)];
   while (stack.length > 0) {
@@ -54,19 +56,28 @@ export async function* walk(options: WalkOptions): AsyncGenerator<Found> {
     if (verdict === 'no') continue;
     await breathe();
     let stats: BigIntStats;
+    let entry: Entry;
     try {
       stats = lstatSync(file, { bigint: true });
+      if (verdict === 'below' && !stats.isDirectory()) continue;
+      if (stats.isSocket()) {
+        options.warn(`skipped the socket ${file.toString()}`);
+        continue;
+      }
+      entry = describe(path, file, stats, names);
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') unreadable(file, error);
       continue;
     }
     const isFolder = stats.isDirectory();
-    if (verdict === 'below' && !isFolder) continue;
-    if (stats.isSocket()) {
-      options.warn(`skipped the socket ${file.toString()}`);
-      continue;
+    const linked = stats.nlink > 1n && !isFolder;
+    if (linked) {
+      const identity = `${stats.dev}:${stats.ino}`;
+      const first = links.get(identity);
+      if (first) entry = { ...entry, type: 'hardlink', size: 0, link: first };
+      else links.set(identity, path);
     }
-    yield { entry: describe(path, file, stats, names, links), file };
+    yield { entry, file, linked };
     if (!isFolder || (options.oneFileSystem && stats.dev !== top.dev)) continue;
     stack.push(children(file));
     paths.push(path);
@@ -85,7 +96,8 @@ export async function* walk(options: WalkOptions): AsyncGenerator<Found> {
   }
 
   function unreadable(file: Buffer, error: unknown): void {
-    if (options.onUnreadable === 'warn') options.warn(`left out ${file.toString()}, which cannot be read (${codeOf(error)})`);
+    if (options.onUnreadable === 'warn')
+      options.warn(`left out ${file.toString()}, which cannot be read (${codeOf(error)})`);
     else throw cannotRead(file.toString(), codeOf(error) ?? String(error));
   }
 }
@@ -102,16 +114,20 @@ function statRoot(root: string): BigIntStats {
     const stats = lstatSync(root, { bigint: true });
     if (stats.isDirectory()) return stats;
   } catch (error) {
-    if (codeOf(error) !== 'ENOENT' && codeOf(error) !== 'ENOTDIR') throw cannotRead(root, codeOf(error) ?? String(error));
+    if (codeOf(error) !== 'ENOENT' && codeOf(error) !== 'ENOTDIR')
+      throw cannotRead(root, codeOf(error) ?? String(error));
     throw new Failure('SourceMissing', `The folder to back up does not exist: ${root}.`, {
       next: 'Correct the path of this source in the policy file, or mount what belongs there.',
       cause: error,
     });
   }
-  throw new Failure('SourceMissing', `${root} is not a folder.`, { next: 'Name the folder that holds it, and include what is wanted.' });
+  throw new Failure('SourceMissing', `${root} is not a folder.`, {
+    next: 'Name the folder that holds it, and include what is wanted.',
+  });
 }
 
-function describe(path: Buffer, file: Buffer, stats: BigIntStats, names: OwnerNames, links: Map<string, Uint8Array>): Entry {
+/** The entry of one thing by itself; other names of the same file are not looked for. */
+export function describe(path: Uint8Array, file: Buffer, stats: BigIntStats, names: OwnerNames): Entry {
   const entry: Entry = {
     path,
     type: typeOf(stats),
@@ -134,12 +150,6 @@ function describe(path: Buffer, file: Buffer, stats: BigIntStats, names: OwnerNa
   if (entry.type === 'char' || entry.type === 'block') entry.rdev = splitDevice(stats.rdev);
   const xattrs = readXattrs(file);
   if (xattrs) entry.xattrs = xattrs;
-  if (stats.nlink > 1n && !stats.isDirectory()) {
-    const identity = `${stats.dev}:${stats.ino}`;
-    const first = links.get(identity);
-    if (first) return { ...entry, type: 'hardlink', size: 0, link: first };
-    links.set(identity, path);
-  }
   return entry;
 }
 
