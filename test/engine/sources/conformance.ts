@@ -1,7 +1,13 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { openPoint, type PointReader, type Progress, sealPoint } from '../../../engine/artifact/index.ts';
+import {
+  type ArtifactWriter,
+  openPoint,
+  type PointReader,
+  type Progress,
+  sealPoint,
+} from '../../../engine/artifact/index.ts';
 import type { SealResult, Source } from '../../../engine/sources/index.ts';
 import { type Content, pointPrefix, type SealedPoint } from '../../../policies/recovery-point.ts';
 import { failureOf, makePlace, type Place } from '../artifact/sealing.ts';
@@ -22,6 +28,7 @@ export async function sealSource(
   place: Place,
   source: Source,
   signal = new AbortController().signal,
+  wrap: (writer: ArtifactWriter) => ArtifactWriter = (writer) => writer,
 ): Promise<SealedSource> {
   const id = `${source.name}-${++serial}`;
   const dir = path.join(place.dir, pointPrefix(source.name, id));
@@ -42,7 +49,7 @@ export async function sealSource(
       software: 'tests',
       signal,
       seal: async (writer) => {
-        const result = await source.seal(writer, { scratchDir, signal, onProgress: () => {} });
+        const result = await source.seal(wrap(writer), { scratchDir, signal, onProgress: () => {} });
         results.push(result);
         return result;
       },
@@ -215,4 +222,15 @@ async function damage(place: Place, source: Source): Promise<SealedSource> {
   bytes[middle] = (bytes[middle] ?? 0) ^ 1;
   writeFileSync(file, bytes);
   return sealed;
+}
+
+/** A writer that is as the one given, but first something happens to each file that is about to be read. */
+export function beforeReading(writer: ArtifactWriter, happens: (file: string) => void): ArtifactWriter {
+  return {
+    ...writer,
+    frame(pieces) {
+      for (const piece of pieces) if (piece.kind === 'file') happens(Buffer.from(piece.path).toString());
+      return writer.frame(pieces);
+    },
+  };
 }
