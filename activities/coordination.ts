@@ -9,7 +9,13 @@ import { Failure } from '../policies/failure.ts';
 import { planBackup } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type PruneStep, planPrune } from '../policies/prune.ts';
-import { type BackupClass, type BackupJson, backupJsonName, type Level, pointPrefix } from '../policies/recovery-point.ts';
+import {
+  type BackupClass,
+  type BackupJson,
+  backupJsonName,
+  type Level,
+  pointPrefix,
+} from '../policies/recovery-point.ts';
 import { judge321, type RuleVerdict } from '../policies/three-two-one.ts';
 import type { BackupResult, CopyOutcome } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
@@ -71,7 +77,8 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
             error: null,
           });
         }
-        if (!backup) throw new Failure('PointUnknown', `${plan.pointId} lies in no store.`, { next: 'Run the backup again.' });
+        if (!backup)
+          throw new Failure('PointUnknown', `${plan.pointId} lies in no store.`, { next: 'Run the backup again.' });
         for (const copy of input.copies.filter((c) => c.state === 'failed')) {
           await catalog.recordCopy({
             pointId: plan.pointId,

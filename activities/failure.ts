@@ -9,7 +9,9 @@ import { Failure } from '../policies/failure.ts';
 export function asTemporalFailure(error: unknown, signal: AbortSignal): Error {
   if (error instanceof TemporalFailure) return error;
   if (signal.aborted) {
-    return signal.reason instanceof CancelledFailure ? signal.reason : new CancelledFailure('The activity was cancelled');
+    return signal.reason instanceof CancelledFailure
+      ? signal.reason
+      : new CancelledFailure('The activity was cancelled');
   }
   if (error instanceof Failure) {
     return ApplicationFailure.create({

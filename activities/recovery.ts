@@ -43,9 +43,13 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         const from = input.from ? held.find((c) => c.name === input.from) : held[0];
         if (!from) {
           const names = held.map((c) => c.name).join(', ') || 'nowhere';
-          throw new Failure('CopyUnknown', `${point.backup.id} is not held by ${input.from ?? 'any copy'} (but: ${names}).`, {
-            next: 'Choose one of the copies named here with --from.',
-          });
+          throw new Failure(
+            'CopyUnknown',
+            `${point.backup.id} is not held by ${input.from ?? 'any copy'} (but: ${names}).`,
+            {
+              next: 'Choose one of the copies named here with --from.',
+            },
+          );
         }
         return { pointId: point.backup.id, from: from.name };
       }),
@@ -74,10 +78,7 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
 }
 
 /** The target as the source takes it. The password joins only here, in the process that needs it. */
-async function targetOf(
-  input: RestoreInput,
-  resolveSecret: RecoveryDependencies['resolveSecret'],
-): Promise<string> {
+async function targetOf(input: RestoreInput, resolveSecret: RecoveryDependencies['resolveSecret']): Promise<string> {
   if ('directory' in input.into) return input.into.directory;
   const uri = new URL(input.into.databaseUri);
   if (uri.password !== '') {

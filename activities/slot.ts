@@ -1,7 +1,13 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { durationSeconds, type Policy } from '../policies/policy.ts';
 import { queues } from '../policies/queues.ts';
-import { type CoordinatorInput, type CoordinatorSettings, coordinatorWorkflowId, type SlotRelease, type SlotRequest } from '../workflows/contracts.ts';
+import {
+  type CoordinatorInput,
+  type CoordinatorSettings,
+  coordinatorWorkflowId,
+  type SlotRelease,
+  type SlotRequest,
+} from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
 
 export type SlotActivities = ReturnType<typeof createSlotActivities>;

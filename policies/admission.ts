@@ -54,7 +54,16 @@ export function request(state: AdmissionState, job: Request, now: string): Admis
   if (state.holders.some(same) || state.queue.some(same)) return state;
   const others = <T extends Job>(jobs: T[]) => jobs.filter((j) => j.workflowId !== job.workflowId);
   const { workflowId, runId, source, critical, priority } = job;
-  const waiter = { workflowId, runId, source, critical, priority, since: now, arrival: state.arrivals, toldPosition: 0 };
+  const waiter = {
+    workflowId,
+    runId,
+    source,
+    critical,
+    priority,
+    since: now,
+    arrival: state.arrivals,
+    toldPosition: 0,
+  };
   const queue = [...others(state.queue), waiter].sort(byTurn);
   return settleDrain({ ...state, holders: others(state.holders), queue, arrivals: state.arrivals + 1 });
 }
@@ -85,7 +94,9 @@ export function freeGone(state: AdmissionState, gone: Pick<Job, 'workflowId' | '
 export function grant(state: AdmissionState, now: string): { state: AdmissionState; granted: Holder[] } {
   if (state.mode !== 'running') return { state, granted: [] };
   const free = Math.max(0, state.slots - state.holders.length);
-  const granted = state.queue.slice(0, free).map(({ workflowId, runId, source }) => ({ workflowId, runId, source, grantedAt: now }));
+  const granted = state.queue
+    .slice(0, free)
+    .map(({ workflowId, runId, source }) => ({ workflowId, runId, source, grantedAt: now }));
   if (granted.length === 0) return { state, granted };
   return {
     granted,
@@ -112,13 +123,19 @@ function isNews(told: number, place: number): boolean {
 }
 
 /** Those whose place in the queue has changed enough since they were told last, with the new one. */
-export function movedPositions(state: AdmissionState): { state: AdmissionState; moved: { job: Waiter; position: number }[] } {
+export function movedPositions(state: AdmissionState): {
+  state: AdmissionState;
+  moved: { job: Waiter; position: number }[];
+} {
   const moved = state.queue
     .map((job, i) => ({ job, position: i + 1 }))
     .filter(({ job, position }) => isNews(job.toldPosition, position));
   if (moved.length === 0) return { state, moved };
   const told = new Map(moved.map(({ job, position }) => [job, position]));
-  return { moved, state: { ...state, queue: state.queue.map((j) => ({ ...j, toldPosition: told.get(j) ?? j.toldPosition })) } };
+  return {
+    moved,
+    state: { ...state, queue: state.queue.map((j) => ({ ...j, toldPosition: told.get(j) ?? j.toldPosition })) },
+  };
 }
 
 /** True when the job holds a slot: one that asks again has missed its grant. */

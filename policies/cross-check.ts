@@ -1,64 +1,178 @@
-import type { Policy } from './policy.ts';
+import picomatch from 'picomatch';
+import { recipientProblem } from './age-recipient.ts';
+import { type CopyPolicy, durationSeconds, type Policy } from './policy.ts';
 import { judge321 } from './three-two-one.ts';
 
 export interface Finding {
+  /** `error`: the policy is refused. `warning`: it is taken, but somebody should know. */
+  severity: 'error' | 'warning';
   path: (string | number)[];
-  message: string;
+  text: string;
 }
 
-/** What no single key shows: names used twice, places that coincide, a source that would back itself up. */
-export function crossCheck(policy: Policy): Finding[] {
-  const findings: Finding[] = [];
-  const add = (path: Finding['path'], message: string) => findings.push({ path, message });
-  for (const list of ['sources', 'copies'] as const) {
-    const seen = new Map<string, number>();
-    for (const [i, { name }] of policy[list].entries()) {
-      const first = seen.get(name);
-      if (first !== undefined) add([list, i, 'name'], `${list}[${first}] has this name already`);
-      else seen.set(name, i);
-    }
-  }
-  const places = new Map<string, number>();
-  for (const [i, copy] of policy.copies.entries()) {
-    const place = copy.kind === 'directory' ? `directory ${copy.path}` : `s3 ${copy.endpoint ?? copy.region} ${copy.bucket}/${copy.prefix}`;
-    const first = places.get(place);
-    if (first !== undefined) add(['copies', i], `is the same place as copies[${first}]; two copies there are one`);
-    else places.set(place, i);
-    if (copy.kind === 's3' && (copy.accessKeyId === undefined) !== (copy.secretAccessKey === undefined)) {
-      add(['copies', i], 'accessKeyId and secretAccessKey go together');
-    }
-  }
-  const own = [
-    { path: policy.staging.path, what: 'staging.path' },
-    ...policy.copies.flatMap((c) => (c.kind === 'directory' ? [{ path: c.path, what: `the copy "${c.name}"` }] : [])),
+/** What no single key shows: names used twice, places that coincide, a source that would back itself up, promises that cannot be kept. */
+export function checkPolicy(policy: Policy): Finding[] {
+  return [
+    ...checkNames(policy),
+    ...checkKeys(policy),
+    ...checkPlaces(policy),
+    ...checkCredentials(policy),
+    ...checkSources(policy),
+    ...checkDeadlines(policy),
+    ...checkRule(policy),
   ];
-  for (const [i, source] of policy.sources.entries()) {
-    if (source.kind !== 'files') continue;
-    for (const { path, what } of own) {
-      if (isWithin(path, source.path) && !isExcluded(path, source.path, source.exclude)) {
-        add(['sources', i, 'path'], `holds ${what} (${path}), so it would back itself up; exclude that folder`);
-      }
+}
+
+const error = (path: Finding['path'], text: string): Finding => ({ severity: 'error', path, text });
+const warning = (path: Finding['path'], text: string): Finding => ({ severity: 'warning', path, text });
+
+function checkNames(policy: Policy): Finding[] {
+  return (['sources', 'copies'] as const).flatMap((list) => {
+    const names = policy[list].map((e) => e.name);
+    return names.flatMap((name, i) => {
+      const first = names.indexOf(name);
+      return first === i ? [] : [error([list, i, 'name'], `${list}[${first}] is named "${name}" already`)];
+    });
+  });
+}
+
+const ed25519Bytes = 32;
+
+function checkKeys({ keys }: Policy): Finding[] {
+  const findings = keys.recipients.flatMap((recipient, i) => {
+    const problem = recipientProblem(recipient);
+    if (problem) return [error(['keys', 'recipients', i], problem)];
+    return keys.recipients.indexOf(recipient) === i
+      ? []
+      : [error(['keys', 'recipients', i], 'this recipient stands here twice')];
+  });
+  for (const [i, key] of keys.trusted.entries()) {
+    if (base64Bytes(key) === ed25519Bytes) continue;
+    findings.push(
+      error(['keys', 'trusted', i], `expected the ${ed25519Bytes} bytes of a raw Ed25519 public key in base64`),
+    );
+  }
+  if (keys.recipients.length === 1) {
+    findings.push(
+      warning(['keys', 'recipients'], 'there is one recipient only: if its identity is lost, so is every backup'),
+    );
+  }
+  return findings;
+}
+
+function base64Bytes(text: string): number {
+  return /^[A-Za-z0-9+/]{2,}={0,2}$/.test(text) && text.length % 4 === 0
+    ? (text.length / 4) * 3 - ((text.length - text.indexOf('=')) % (text.length + 1))
+    : -1;
+}
+
+/** Two copies in one place are one copy: a fault there takes both. */
+function checkPlaces({ copies, staging }: Policy): Finding[] {
+  const findings: Finding[] = [];
+  for (const [i, copy] of copies.entries()) {
+    const first = copies.findIndex((other, j) => j < i && isSamePlace(other, copy));
+    if (first >= 0)
+      findings.push(
+        error(
+          ['copies', i],
+          `lies in the same place as copies[${first}] ("${copies[first]?.name}"); two copies there are one`,
+        ),
+      );
+    if (copy.kind === 'directory' && (isWithin(copy.path, staging.path) || isWithin(staging.path, copy.path))) {
+      findings.push(
+        error(['copies', i, 'path'], `overlaps staging.path (${staging.path}), which is cleared after each job`),
+      );
     }
   }
   return findings;
 }
 
-/** What is allowed, but which a person should know: the 3-2-1 rule that this policy cannot keep. */
-export function policyWarnings(policy: Policy): string[] {
-  const verdict = judge321({
-    siteRegion: policy.site.region,
-    production: { medium: 'disk' },
-    copies: policy.copies.map((c) => ({ ...c, encrypted: true, verified: true })),
+function isSamePlace(a: CopyPolicy, b: CopyPolicy): boolean {
+  if (a.kind === 'directory' && b.kind === 'directory') return isWithin(a.path, b.path) || isWithin(b.path, a.path);
+  if (a.kind !== 's3' || b.kind !== 's3') return false;
+  // Bucket names are unique across AWS; elsewhere within one endpoint.
+  const isSameBucket = a.bucket === b.bucket && originOf(a.endpoint) === originOf(b.endpoint);
+  return isSameBucket && (isWithin(`/${a.prefix}`, `/${b.prefix}`) || isWithin(`/${b.prefix}`, `/${a.prefix}`));
+}
+
+function originOf(endpoint: string | undefined): string {
+  return endpoint === undefined ? 'aws' : endpoint.toLowerCase().replace(/\/+$/, '');
+}
+
+function checkCredentials({ copies }: Policy): Finding[] {
+  return copies.flatMap((copy, i) => {
+    if (copy.kind !== 's3' || (copy.accessKeyId === undefined) === (copy.secretAccessKey === undefined)) return [];
+    return [
+      error(['copies', i], 'accessKeyId and secretAccessKey go together: give both, or neither for the default chain'),
+    ];
   });
-  return verdict.breaches.map((b) => `the 3-2-1 rule cannot be kept: ${b}`);
+}
+
+/** A file tree that holds copies or staging would back itself up; one within them would be changed by backing up. */
+function checkSources({ sources, copies, staging }: Policy): Finding[] {
+  const own = [
+    { path: staging.path, what: 'staging.path' },
+    ...copies.flatMap((c) => (c.kind === 'directory' ? [{ path: c.path, what: `the copy "${c.name}"` }] : [])),
+  ];
+  return sources.flatMap((source, i) => {
+    if (source.kind !== 'files') return [];
+    const at = ['sources', i, 'path'];
+    return own.flatMap(({ path, what }) => {
+      if (isWithin(source.path, path))
+        return [error(at, `lies within ${what} (${path}), where the backups are: it would back itself up`)];
+      if (!isWithin(path, source.path) || isExcluded(path, source.path, source.exclude)) return [];
+      return [
+        error(
+          at,
+          `holds ${what} (${path}), so it would back itself up; add "${relativeTo(path, source.path)}" to its exclude`,
+        ),
+      ];
+    });
+  });
+}
+
+function checkDeadlines({ sources, copies }: Policy): Finding[] {
+  const strictest = sources.toSorted((a, b) => durationSeconds(a.rpo) - durationSeconds(b.rpo))[0];
+  if (!strictest) return [];
+  return copies.flatMap((copy, i) => {
+    if (durationSeconds(copy.deadline) <= durationSeconds(strictest.rpo)) return [];
+    const text = `may take ${copy.deadline}, longer than the ${strictest.rpo} of data that "${strictest.name}" may lose: a copy can be late without being noticed`;
+    return [warning(['copies', i, 'deadline'], text)];
+  });
+}
+
+/** The 3-2-1 rule with every copy made and verified: what is breached then cannot be kept. */
+function checkRule({ site, copies }: Policy): Finding[] {
+  const verdict = judge321({
+    siteRegion: site.region,
+    production: { medium: 'disk' },
+    copies: copies.map((c) => ({ ...c, encrypted: true, verified: true })),
+  });
+  return verdict.breaches.map((b) => warning(['copies'], `the 3-2-1 rule cannot be kept: ${b}`));
 }
 
 function isWithin(inner: string, outer: string): boolean {
-  const folder = outer.endsWith('/') ? outer : `${outer}/`;
-  return inner === outer || inner.startsWith(folder);
+  const [a, b] = [folder(inner), folder(outer)];
+  return a.startsWith(b);
 }
 
+/** Without `.`, `..` and doubled slashes, with one at the end. */
+function folder(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return parts.length === 0 ? '/' : `/${parts.join('/')}/`;
+}
+
+function relativeTo(inner: string, outer: string): string {
+  return folder(inner).slice(folder(outer).length).replace(/\/$/, '');
+}
+
+/** A folder is left out when a glob matches it, or one above it. */
 function isExcluded(inner: string, outer: string, exclude: string[]): boolean {
-  const relative = inner.slice(outer.length).replace(/^\//, '');
-  return exclude.some((glob) => relative === glob || relative.startsWith(`${glob.replace(/\/\*\*$/, '')}/`) || glob === `${relative}/**`);
+  const matches = picomatch(exclude, { dot: true });
+  const parts = relativeTo(inner, outer).split('/');
+  return exclude.length > 0 && parts.some((_, i) => matches(parts.slice(0, i + 1).join('/')));
 }

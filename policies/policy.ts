@@ -12,7 +12,7 @@ const secretRef = z.string().regex(/^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, 'en
 /** Seconds, from `90s`, `15m`, `4h`, `7d`. */
 export const duration = z
   .string()
-  .regex(/^\d+(s|m|h|d)$/, 'a number and a unit, e.g. 90s, 15m, 4h, 7d');
+  .regex(/^[1-9]\d{0,5}(s|m|h|d)$/, 'a number above 0 and a unit, e.g. 90s, 15m, 4h, 7d');
 
 const hooks = z
   .strictObject({
@@ -89,15 +89,14 @@ const copyCommon = {
   pruneAfter: duration.optional(),
 };
 
-export const directoryCopy = z.strictObject({
+const directoryCopy = z.strictObject({
   ...copyCommon,
   kind: z.literal('directory'),
   path: z.string().startsWith('/', 'an absolute path'),
   medium: copyCommon.medium.default('disk'),
 });
-export type DirectoryCopy = z.infer<typeof directoryCopy>;
 
-export const s3Copy = z.strictObject({
+const s3Copy = z.strictObject({
   ...copyCommon,
   kind: z.literal('s3'),
   medium: copyCommon.medium.default('object-storage'),
@@ -112,10 +111,12 @@ export const s3Copy = z.strictObject({
   storageClass: z.string().default('STANDARD_IA'),
   sse: z.enum(['AES256', 'aws:kms']).default('AES256'),
   tags: z.record(z.string(), z.string()).default({ Lifecycle: 'Archive' }),
-  partBytes: z.int().min(5 * 1024 * 1024).default(16 * 1024 * 1024),
+  partBytes: z
+    .int()
+    .min(5 * 1024 * 1024)
+    .default(16 * 1024 * 1024),
   concurrency: z.int().min(1).max(32).default(4),
 });
-export type S3Copy = z.infer<typeof s3Copy>;
 
 export const copy = z.discriminatedUnion('kind', [directoryCopy, s3Copy]);
 export type CopyPolicy = z.infer<typeof copy>;

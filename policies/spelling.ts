@@ -3,7 +3,8 @@ export function nearest(word: string, names: readonly string[]): string | undefi
   let best: { name: string; distance: number } | undefined;
   for (const name of names) {
     const far = distance(word.toLowerCase(), name.toLowerCase());
-    if (far <= Math.max(1, Math.floor(name.length / 3)) && (!best || far < best.distance)) best = { name, distance: far };
+    if (far <= Math.max(1, Math.floor(name.length / 3)) && (!best || far < best.distance))
+      best = { name, distance: far };
   }
   return best?.name;
 }
@@ -16,7 +17,8 @@ function distance(a: string, b: string): number {
     for (let j = 1; j <= b.length; j++) {
       const same = a[i - 1] === b[j - 1] ? 0 : 1;
       let least = Math.min((rows[i - 1]?.[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, (rows[i - 1]?.[j - 1] ?? 0) + same);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) least = Math.min(least, (rows[i - 2]?.[j - 2] ?? 0) + 1);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        least = Math.min(least, (rows[i - 2]?.[j - 2] ?? 0) + 1);
       row.push(least);
     }
     rows.push(row);

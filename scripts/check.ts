@@ -69,7 +69,7 @@ async function typeOnlyImports(): Promise<Finding> {
     for (const file of await sourceFiles(room)) {
       const text = await readFile(file, 'utf8');
       const statement = new RegExp(
-        `^(?:import|export)\\s(?!type\\s)[^;]*?from '\\.\\./(?:\\.\\./)*${target}/[^']*'`,
+        `^(?:import|export)\\s(?!type\\s)[^;]*?from '\\.\\./(?:\\.\\./)*${target}/(?!contracts[.]ts)[^']*'`,
         'gm',
       );
       for (const [found] of text.matchAll(statement)) {

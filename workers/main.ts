@@ -21,13 +21,13 @@ async function main(): Promise<void> {
   const wanted = (values.role ?? '').split(',').filter((r) => r !== '');
   const unknown = wanted.filter((r) => !roles.includes(r as Role));
   if (wanted.length === 0 || unknown.length > 0) {
-    throw usage(`--role takes one or more of ${roles.join(', ')}${unknown.length > 0 ? `, not ${unknown.join(', ')}` : ''}`);
+    throw usage(
+      `--role takes one or more of ${roles.join(', ')}${unknown.length > 0 ? `, not ${unknown.join(', ')}` : ''}`,
+    );
   }
   Runtime.install({ logger: new DefaultLogger('INFO'), shutdownSignals: ['SIGTERM', 'SIGINT'] });
   const policy = await loadPolicy(values.policy);
-  const running = await Promise.all(
-    wanted.map((role) => startRole(role as Role, { policy, host: values.host })),
-  );
+  const running = await Promise.all(wanted.map((role) => startRole(role as Role, { policy, host: values.host })));
   process.stdout.write(`ready: ${wanted.join(', ')} on ${values.host}\n`);
   if (values['ready-file']) await writeFile(values['ready-file'], String(process.pid));
   await Promise.all(running.map((r) => r.done));

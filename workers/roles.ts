@@ -1,5 +1,6 @@
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import { ensureCoordinator } from '../activities/slot.ts';
 import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import { queues, type Role } from '../policies/queues.ts';
@@ -32,12 +33,18 @@ export async function startRole(role: Role, { policy, host }: RoleOptions): Prom
     ...(role === 'coordination' ? { workflowsPath: new URL('../workflows/index.ts', import.meta.url).pathname } : {}),
   };
   const worker = await Worker.create(options);
-  const done = worker.run().finally(async () => {
-    await composed.close();
-    await client.connection.close();
-    await connection.close();
-  });
-  return { done };
+  // Whoever serves the coordinator's queue tells it what the policy says now.
+  if (role === 'coordination') await ensureCoordinator(client, policy);
+  const run = async () => {
+    try {
+      await worker.run();
+    } finally {
+      await composed.close();
+      await client.connection.close();
+      await connection.close();
+    }
+  };
+  return { done: run() };
 }
 
 function queueOf(role: Role, host: string): string {

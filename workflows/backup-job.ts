@@ -1,7 +1,7 @@
 import type { SealOutcome } from '../activities/host.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
 import { formatBytes, formatProgress } from '../policies/progress.ts';
-import { type Validation } from '../policies/recovery-point.ts';
+import type { Validation } from '../policies/recovery-point.ts';
 import type { RuleVerdict } from '../policies/three-two-one.ts';
 import type { BackupResult, BackupStatus, CopyOutcome, Phase } from './contracts.ts';
 

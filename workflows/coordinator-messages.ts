@@ -13,14 +13,14 @@ export function isRelease(value: unknown): value is SlotRelease {
 
 export function isRequest(value: unknown): value is SlotRequest {
   const job = fields(value);
-  return (
-    isRelease(value) && isText(job.source) && typeof job.critical === 'boolean' && Number.isFinite(job.priority)
-  );
+  return isRelease(value) && isText(job.source) && typeof job.critical === 'boolean' && Number.isFinite(job.priority);
 }
 
 export function isSettings(value: unknown): value is CoordinatorSettings {
   const { slots, leaseTimeoutMs } = fields(value);
-  return Number.isSafeInteger(slots) && Number(slots) >= 1 && Number.isFinite(leaseTimeoutMs) && Number(leaseTimeoutMs) > 0;
+  return (
+    Number.isSafeInteger(slots) && Number(slots) >= 1 && Number.isFinite(leaseTimeoutMs) && Number(leaseTimeoutMs) > 0
+  );
 }
 
 /** Validator of the updates. Throws UsageInvalid, which the caller sees, and which leaves no trace in the history. */

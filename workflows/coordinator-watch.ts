@@ -19,7 +19,10 @@ export function createWatch(onGone: (gone: WatchedJob[]) => void) {
   let current: { scope: CancellationScope; keys: Set<string> } | null = null;
 
   function follow(jobs: WatchedJob[], leaseTimeoutMs: number): void {
-    if (jobs.length === 0) return stop();
+    if (jobs.length === 0) {
+      stop();
+      return;
+    }
     if (current && jobs.every((j) => current?.keys.has(keyOf(j)))) return;
     stop();
     const mine = { scope: new CancellationScope(), keys: new Set(jobs.map(keyOf)) };

@@ -1,7 +1,7 @@
 import { ApplicationFailure, log, proxyActivities, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { RecoveryActivities } from '../activities/recovery.ts';
-import { queues } from '../policies/queues.ts';
 import { formatBytes } from '../policies/progress.ts';
+import { queues } from '../policies/queues.ts';
 import type { RestoreInput, RestoreResult } from './contracts.ts';
 import { restoring, short } from './options.ts';
 
@@ -18,7 +18,9 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   log.info('restoring', { ...located, operator: input.operator, reason: input.reason });
   const restored = await restorePoint({ ...input, ...located });
   const size = formatBytes(restored.bytes);
-  setCurrentDetails(`Restored \`${located.pointId}\` from ${located.from}: ${size}, ${restored.entries} entries\n\n${asked}`);
+  setCurrentDetails(
+    `Restored \`${located.pointId}\` from ${located.from}: ${size}, ${restored.entries} entries\n\n${asked}`,
+  );
   return { ...restored, durationMs: Date.now() - from };
 }
 

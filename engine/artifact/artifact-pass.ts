@@ -70,7 +70,8 @@ export function passThrough({ stream, ciphertext, name, onDamage, signal }: Arti
     const start = stream.segmentStart(index);
     const segment: OpenSegment = { index, start, end: stream.segmentStart(index + 1), plain: null };
     try {
-      if (cipher.length < wanted) throw damaged(name, `segment ${index} of ${stream.segments} is cut off after ${cipher.length} bytes`);
+      if (cipher.length < wanted)
+        throw damaged(name, `segment ${index} of ${stream.segments} is cut off after ${cipher.length} bytes`);
       segment.plain = stream.openSegment(index, cipher);
     } catch (error) {
       if (!isFailure(error, 'Corrupt')) throw error;

@@ -39,9 +39,13 @@ export function parseBackupJson(bytes: Uint8Array | string, trusted: string[]): 
   const parsed = parse('backup.json', backupJson, bytes);
   const { signature, ...signed } = parsed;
   if (!trusted.includes(signature.publicKey)) {
-    throw new Failure('SignatureInvalid', `backup.json of ${signed.id} is signed by ${signature.publicKey}, which is not trusted.`, {
-      next: 'If that key is yours, add it to keys.trusted in the policy file; otherwise someone else wrote this point.',
-    });
+    throw new Failure(
+      'SignatureInvalid',
+      `backup.json of ${signed.id} is signed by ${signature.publicKey}, which is not trusted.`,
+      {
+        next: 'If that key is yours, add it to keys.trusted in the policy file; otherwise someone else wrote this point.',
+      },
+    );
   }
   if (!verifies(signed, signature)) {
     throw new Failure('SignatureInvalid', `backup.json of ${signed.id} was changed after it was signed.`, {
@@ -74,9 +78,13 @@ function parse<T>(name: string, schema: z.ZodType<T>, bytes: Uint8Array | string
   }
   const format = typeof value === 'object' && value !== null && 'format' in value ? value.format : undefined;
   if (typeof format === 'string' && format !== backupFormat && format.startsWith('backup-coordinator/')) {
-    throw new Failure('FormatUnsupported', `This recovery point has the format ${format}; this version reads ${backupFormat}.`, {
-      next: 'Use a newer version of this software to read it.',
-    });
+    throw new Failure(
+      'FormatUnsupported',
+      `This recovery point has the format ${format}; this version reads ${backupFormat}.`,
+      {
+        next: 'Use a newer version of this software to read it.',
+      },
+    );
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

@@ -78,7 +78,10 @@ export async function extract(
     } catch (error) {
       if (!(error instanceof FrameWriteError)) throw error;
       throw new Failure('TargetUnusable', `The restored files cannot be written: ${error.message}.`, {
-        next: error.errno === 'ENOSPC' ? 'Free space there, or restore elsewhere.' : 'Mend what is named, then restore again.',
+        next:
+          error.errno === 'ENOSPC'
+            ? 'Free space there, or restore elsewhere.'
+            : 'Mend what is named, then restore again.',
         cause: error,
       });
     }

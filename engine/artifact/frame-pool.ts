@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import type { PackJob, Packed, ThreadFailure, ThreadJob, ThreadReply, UnpackJob, Unpacked } from './frame-jobs.ts';
+import type { Packed, PackJob, ThreadFailure, ThreadJob, ThreadReply, Unpacked, UnpackJob } from './frame-jobs.ts';
 import { portable } from './frame-post.ts';
 
 /** Threads shared by all jobs of this process; they end when the last user has let go. */
@@ -91,7 +91,8 @@ function startThread(pool: Shared): Thread {
   worker.on('error', (error) => {
     // The thread is gone and its jobs with it; another takes its place when there is work for it.
     pool.threads = pool.threads.filter((t) => t !== thread);
-    for (const waiting of thread.running.values()) waiting.reject(error instanceof Error ? error : new Error(String(error)));
+    for (const waiting of thread.running.values())
+      waiting.reject(error instanceof Error ? error : new Error(String(error)));
     feed(pool);
   });
   return thread;

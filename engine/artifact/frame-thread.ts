@@ -152,7 +152,13 @@ function unpack(job: UnpackJob): ThreadReply {
   } finally {
     if (open.fd >= 0) closeSync(open.fd);
   }
-  return { seq: job.seq, kind: 'unpacked', contentBytes: content.length, problems, content: job.wantContent ? exact(content) : null };
+  return {
+    seq: job.seq,
+    kind: 'unpacked',
+    contentBytes: content.length,
+    problems,
+    content: job.wantContent ? exact(content) : null,
+  };
 }
 
 const pageBytes = 4096;

@@ -11,15 +11,23 @@ export {
   type SigningKey,
 } from './keys.ts';
 export { comparePaths } from './manifest.ts';
-export { type OpenPointOptions, openPoint, type PointReader } from './reader.ts';
-export type { Block, Entry, EntryType, EntryWithBlocks, FileIdentity, FrameResult, Piece, PieceResult, Progress } from './types.ts';
-export { type VerifyReport, verifyPoint } from './verify.ts';
+export { openPoint, type PointReader } from './reader.ts';
+export type {
+  Block,
+  Entry,
+  EntryType,
+  EntryWithBlocks,
+  FrameResult,
+  Piece,
+  PieceResult,
+  Progress,
+} from './types.ts';
+export { verifyPoint } from './verify.ts';
 export {
   type ArtifactWriter,
   blockBytesMax,
   blockOf,
   frameBytesMax,
   type SealPointOptions,
-  sealedJsonName,
   sealPoint,
 } from './writer.ts';

@@ -49,9 +49,13 @@ export async function unwrapKey(wrapped: Uint8Array, identity: string, recipient
     text = await decrypter.decrypt(wrapped, 'text');
   } catch (error) {
     if (recipients.includes(own)) throw corruptKey(error);
-    throw new Failure('KeyWrong', `The identity of ${own} does not open this point; it is sealed for ${recipients.join(', ')}.`, {
-      next: 'Use the identity of one of those recipients.',
-    });
+    throw new Failure(
+      'KeyWrong',
+      `The identity of ${own} does not open this point; it is sealed for ${recipients.join(', ')}.`,
+      {
+        next: 'Use the identity of one of those recipients.',
+      },
+    );
   }
   if (!/^[0-9a-f]{64}\n$/.test(text)) throw corruptKey(undefined);
   return Buffer.from(text.trim(), 'hex');

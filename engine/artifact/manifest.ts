@@ -14,7 +14,15 @@ export interface ManifestHeader {
   artifacts: { id: string; source: string }[];
 }
 
-const typeLetters = { file: 'f', directory: 'd', symlink: 'l', hardlink: 'h', fifo: 'p', char: 'c', block: 'b' } as const;
+const typeLetters = {
+  file: 'f',
+  directory: 'd',
+  symlink: 'l',
+  hardlink: 'h',
+  fifo: 'p',
+  char: 'c',
+  block: 'b',
+} as const;
 const typesByLetter = new Map(Object.entries(typeLetters).map(([type, letter]) => [letter, type as EntryType]));
 
 type BlockTuple = [number, number, number, number, number, string];
@@ -77,7 +85,17 @@ export function encodeEntry(entry: Entry): string {
 
 /** An entry line has its type, mode and time; whatever else is there has the type that the format gives it. */
 function isEntryLine(line: Partial<EntryLine>): line is EntryLine {
-  const text = [line.p ?? '', line.p64 ?? '', line.t, line.mt, line.ct ?? '', line.d ?? '', line.i ?? '', line.l ?? '', line.l64 ?? ''];
+  const text = [
+    line.p ?? '',
+    line.p64 ?? '',
+    line.t,
+    line.mt,
+    line.ct ?? '',
+    line.d ?? '',
+    line.i ?? '',
+    line.l ?? '',
+    line.l64 ?? '',
+  ];
   const counts = [line.m, line.u ?? 0, line.g ?? 0, line.s ?? 0, line.r?.[0] ?? 0, line.r?.[1] ?? 0];
   const named = line.p !== undefined || line.p64 !== undefined;
   return named && text.every((t) => typeof t === 'string') && counts.every(isCount);
@@ -87,7 +105,8 @@ function decodeEntry(line: Partial<EntryLine>): Entry {
   if (!isEntryLine(line)) throw malformed(`${JSON.stringify(line).slice(0, 200)} is no entry`);
   const type = typesByLetter.get(line.t as 'f');
   if (!type) throw malformed(`an entry has the unknown type ${JSON.stringify(line.t)}`);
-  const link = line.l !== undefined ? Buffer.from(line.l) : line.l64 !== undefined ? Buffer.from(line.l64, 'base64') : null;
+  const link =
+    line.l !== undefined ? Buffer.from(line.l) : line.l64 !== undefined ? Buffer.from(line.l64, 'base64') : null;
   return {
     path: line.p64 === undefined ? Buffer.from(line.p ?? '') : Buffer.from(line.p64, 'base64'),
     type,
@@ -184,9 +203,13 @@ export async function decodeManifest(
   if (first.done) throw malformed('it is empty');
   const header: Partial<ManifestHeader> = parse(first.value);
   if (header.format !== manifestFormat) {
-    throw new Failure('FormatUnsupported', `The manifest has the format ${String(header.format)}; this version reads ${manifestFormat}.`, {
-      next: 'Use a newer version of this software to read it.',
-    });
+    throw new Failure(
+      'FormatUnsupported',
+      `The manifest has the format ${String(header.format)}; this version reads ${manifestFormat}.`,
+      {
+        next: 'Use a newer version of this software to read it.',
+      },
+    );
   }
   if (typeof header.id !== 'string' || !Array.isArray(header.artifacts)) throw malformed('its header is incomplete');
   return { header: header as ManifestHeader, entries: decodeEntries(lines) };

@@ -15,8 +15,8 @@ import { unwrapKey } from './keys.ts';
 import { decodeManifest } from './manifest.ts';
 import { openStream, type StreamDecryptor } from './tink.ts';
 import type { EntryWithBlocks } from './types.ts';
-import { splitFrames } from './zstd-frames.ts';
 import { sealedJsonName } from './writer.ts';
+import { splitFrames } from './zstd-frames.ts';
 
 /** A recovery point opened for reading. Everything it returns has been authenticated. */
 export interface PointReader {
@@ -83,9 +83,13 @@ export async function openPoint(options: OpenPointOptions): Promise<PointReader>
       const { header, entries } = await decodeManifest(lines[Symbol.asyncIterator]());
       if (header.id !== id) throw corrupt(`the manifest is that of ${header.id}, not of ${id}`);
       if (header.artifacts.length !== 1) {
-        throw new Failure('FormatUnsupported', `${id} refers to blocks of other points, which this version cannot read.`, {
-          next: 'Use a newer version of this software to read it.',
-        });
+        throw new Failure(
+          'FormatUnsupported',
+          `${id} refers to blocks of other points, which this version cannot read.`,
+          {
+            next: 'Use a newer version of this software to read it.',
+          },
+        );
       }
       yield* entries;
     },
@@ -156,7 +160,8 @@ export async function* plaintext(stream: StreamDecryptor): AsyncGenerator<Buffer
   for (let offset = 0; ahead; ) {
     const bytes: Buffer = await ahead;
     offset += bytes.length;
-    ahead = offset < stream.plainBytes ? stream.read(offset, Math.min(readAheadBytes, stream.plainBytes - offset)) : null;
+    ahead =
+      offset < stream.plainBytes ? stream.read(offset, Math.min(readAheadBytes, stream.plainBytes - offset)) : null;
     // If the reader of this generator stops here, nobody awaits what was read ahead.
     ahead?.catch(() => {});
     yield bytes;

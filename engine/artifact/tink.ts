@@ -137,7 +137,8 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
   const count = Math.ceil(cipherBytes / segmentBytes);
   const lastBytes = cipherBytes - (count - 1) * segmentBytes;
   // Only the one segment of an empty plaintext is empty. A cut that leaves just a tag's length must not pass for an end.
-  if (lastBytes < tagBytes || (count > 1 && lastBytes === tagBytes)) throw damaged(name, `its last segment has ${lastBytes} bytes; it was cut off or added to`);
+  if (lastBytes < tagBytes || (count > 1 && lastBytes === tagBytes))
+    throw damaged(name, `its last segment has ${lastBytes} bytes; it was cut off or added to`);
   const plainBytes = cipherBytes - headerBytes - count * tagBytes;
 
   // Adding the header makes all segments alike, so that places follow by multiplication.
@@ -165,7 +166,8 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
     openSegment: (index, cipher) => {
       if (index > 0) return decrypt(index, cipher);
       // Keys were derived from the header as it was read before; here it must be the same.
-      if (!cipher.subarray(0, headerBytes).equals(header)) throw damaged(name, 'its header reads differently every time');
+      if (!cipher.subarray(0, headerBytes).equals(header))
+        throw damaged(name, 'its header reads differently every time');
       return decrypt(index, cipher.subarray(headerBytes));
     },
     async read(offset, length) {
@@ -178,7 +180,8 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
       const from = first === 0 ? headerBytes : first * segmentBytes;
       const to = Math.min(cipherBytes, (final + 1) * segmentBytes);
       const cipher = await fetch(from, to - from);
-      if (cipher.length !== to - from) throw damaged(name, `it ends after ${from + cipher.length} of ${cipherBytes} bytes`);
+      if (cipher.length !== to - from)
+        throw damaged(name, `it ends after ${from + cipher.length} of ${cipherBytes} bytes`);
       const plain: Buffer[] = [];
       for (let index = first, at = 0; index <= final; index++) {
         const end = Math.min(cipherBytes, (index + 1) * segmentBytes) - from;

@@ -69,15 +69,28 @@ async function verifyAll(reader: PointReader, { signal, onProgress }: VerifyOpti
   return report;
 }
 
-function compareObject(object: SealedObject, found: { bytes: number; sha256: string }, problem: (what: string) => void): void {
+function compareObject(
+  object: SealedObject,
+  found: { bytes: number; sha256: string },
+  problem: (what: string) => void,
+): void {
   if (found.bytes !== object.bytes) problem(`${object.name} has ${found.bytes} bytes instead of ${object.bytes}`);
-  else if (found.sha256 !== object.sha256) problem(`${object.name} has the SHA-256 ${found.sha256} instead of ${object.sha256}`);
+  else if (found.sha256 !== object.sha256)
+    problem(`${object.name} has the SHA-256 ${found.sha256} instead of ${object.sha256}`);
 }
 
-async function digest(reader: PointReader, name: string, signal: AbortSignal): Promise<{ bytes: number; sha256: string }> {
+async function digest(
+  reader: PointReader,
+  name: string,
+  signal: AbortSignal,
+): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash('sha256');
   let bytes = 0;
-  for await (const chunk of (await reader.store.get(reader.prefix + name, undefined, signal)) as AsyncIterable<Buffer>) {
+  for await (const chunk of (await reader.store.get(
+    reader.prefix + name,
+    undefined,
+    signal,
+  )) as AsyncIterable<Buffer>) {
     hash.update(chunk);
     bytes += chunk.length;
   }
@@ -117,7 +130,11 @@ async function verifyArtifact(
         signal.throwIfAborted();
         await visit(frame);
         report.bytes += frame.blocks.reduce((sum, b) => sum + b.bytes, 0);
-        onProgress?.({ bytesDone: report.bytes, bytesTotal: reader.backup.content.sourceBytes, entriesDone: report.entries });
+        onProgress?.({
+          bytesDone: report.bytes,
+          bytesTotal: reader.backup.content.sourceBytes,
+          entriesDone: report.entries,
+        });
       }
     });
     await collecting(problem, () => walkTo(stream.plainBytes));
@@ -163,7 +180,11 @@ async function verifyArtifact(
       }
       const offset = walked;
       walked += found.frameBytes;
-      await frames.check({ offset, bytes: found.frameBytes, blocks: [], names: [] }, bytes.subarray(0, found.frameBytes), true);
+      await frames.check(
+        { offset, bytes: found.frameBytes, blocks: [], names: [] },
+        bytes.subarray(0, found.frameBytes),
+        true,
+      );
     }
   }
 }

@@ -289,7 +289,10 @@ function createManifestWriter(file: SealedFile, pool: FramePool, point: SealPoin
   const write = async (bytes: Uint8Array) => {
     for (let at = 0; at < bytes.length; at += frameBytesMax) {
       const part = bytes.slice(at, at + frameBytesMax);
-      const { compressed } = await pool.pack({ pieces: [{ kind: 'bytes', bytes: part, hash: false }], level: compressionLevel });
+      const { compressed } = await pool.pack({
+        pieces: [{ kind: 'bytes', bytes: part, hash: false }],
+        level: compressionLevel,
+      });
       await file.write(compressed);
     }
   };

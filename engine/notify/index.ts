@@ -4,9 +4,9 @@ import { sendEmail } from './email.ts';
 import { type NotificationEvent, wordsFor } from './event.ts';
 import { sendWebhook } from './webhook.ts';
 
-export { type EmailTarget, sendEmail } from './email.ts';
+export { sendEmail } from './email.ts';
 export { type NotificationEvent, wordsFor } from './event.ts';
-export { sendWebhook, signatureHeader, type WebhookOptions, type WebhookTarget } from './webhook.ts';
+export { sendWebhook } from './webhook.ts';
 
 export interface NotifyOptions {
   policies: NotificationPolicy[];

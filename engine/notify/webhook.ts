@@ -23,7 +23,7 @@ const attemptsMax = 4;
 const delayMaxMs = 15_000;
 
 /** The header that carries `t=SECONDS,v1=HEX`: HMAC-SHA-256 over `t + "." + body`. */
-export const signatureHeader = 'X-Backup-Signature';
+const signatureHeader = 'X-Backup-Signature';
 
 /**
  * Posts the event as Slack-compatible JSON (`text` and `blocks`) with the facts beside it (`event`). Tries again after

@@ -1,4 +1,3 @@
-export { freePort } from './ports.ts';
 export {
   findPostgresBinaries,
   installHint,
@@ -7,4 +6,4 @@ export {
 } from './postgres-binaries.ts';
 export { createPostgresInstance, reapInstances } from './postgres-instance.ts';
 export { tied } from './tied.ts';
-export type { PostgresInstance, PostgresInstanceOptions } from './types.ts';
+export type { PostgresInstance } from './types.ts';

@@ -3,10 +3,13 @@ import { createFilesSource } from './files/index.ts';
 import { createPostgresLogicalSource } from './postgres/index.ts';
 import type { Source } from './source.ts';
 
-export { compareTree, createFilesSource } from './files/index.ts';
+export { createFilesSource } from './files/index.ts';
 export { withHooks } from './hooks.ts';
 export { createPostgresLogicalSource } from './postgres/index.ts';
-export type { RestoreOptions, RestoreResult, SealOptions, SealResult, Source, SourceComparison, SourceProbe, TestRestoreOptions } from './source.ts';
+export type {
+  SealResult,
+  Source,
+} from './source.ts';
 
 /** The source that a policy describes. */
 export function openSource(policy: SourcePolicy, deps: { resolveSecret: (ref: string) => Promise<string> }): Source {

@@ -1,5 +1,5 @@
-import type { ArtifactWriter, PointReader, Progress } from '../artifact/index.ts';
 import type { Check, Content, SourceFacts, SourceKind } from '../../policies/recovery-point.ts';
+import type { ArtifactWriter, PointReader, Progress } from '../artifact/index.ts';
 
 /**
  * Something that is protected, and how it is put back. Every kind passes the conformance suite

@@ -1,15 +1,9 @@
-export { createDirectoryStore } from './directory.ts';
+export { createDirectoryStore } from './directory/store.ts';
 export { openStore } from './open.ts';
-export { bytesSource, fileSource, storeSource } from './put-source.ts';
+export { bytesSource, fileSource } from './put-source.ts';
 export { readBytes, verifyObject } from './read.ts';
 export { createS3Store } from './s3/store.ts';
 export type {
   ListedObject,
-  PendingPut,
-  PutOptions,
-  PutProgress,
-  PutSource,
   Store,
-  StoreCapabilities,
-  StoredObject,
 } from './store.ts';

@@ -1,5 +1,5 @@
 import type { CopyPolicy } from '../../policies/policy.ts';
-import { createDirectoryStore } from './directory.ts';
+import { createDirectoryStore } from './directory/store.ts';
 import { createS3Store } from './s3/store.ts';
 import type { Store } from './store.ts';
 

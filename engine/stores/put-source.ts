@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
-import type { PutSource, Store } from './store.ts';
+import type { PutSource } from './store.ts';
 
 /** A local file that nobody changes any more, such as a staged object. */
 export interface FilePutSource extends PutSource {
@@ -15,7 +15,9 @@ export function fileSource(path: string, { bytes, sha256 }: { bytes: number; sha
     bytes,
     sha256,
     open: (offset, length) =>
-      length === 0 ? Readable.from([]) : createReadStream(path, { start: offset, end: offset + length - 1, highWaterMark: 1024 * 1024 }),
+      length === 0
+        ? Readable.from([])
+        : createReadStream(path, { start: offset, end: offset + length - 1, highWaterMark: 1024 * 1024 }),
   };
 }
 
@@ -26,19 +28,5 @@ export function bytesSource(content: Uint8Array | string): PutSource {
     bytes: buffer.length,
     sha256: createHash('sha256').update(buffer).digest('hex'),
     open: (offset, length) => Readable.from([buffer.subarray(offset, offset + length)], { objectMode: false }),
-  };
-}
-
-/** An object of another store, for replication. */
-export function storeSource(store: Store, key: string, { bytes, sha256 }: { bytes: number; sha256: string }): PutSource {
-  return {
-    bytes,
-    sha256,
-    open(offset, length) {
-      const read = async function* () {
-        if (length > 0) yield* await store.get(key, { offset, length });
-      };
-      return Readable.from(read(), { objectMode: false });
-    },
   };
 }

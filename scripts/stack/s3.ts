@@ -94,7 +94,7 @@ export interface BucketOptions {
 
 /** Makes the bucket when it is not there. Throws StoreDenied with the server's reason when it may not. */
 export async function ensureBucket(
-  server: RunningS3,
+  server: S3Access,
   bucket: string,
   { objectLock = false }: BucketOptions = {},
 ): Promise<void> {
@@ -120,7 +120,10 @@ function refused(bucket: string, endpoint: string, error: unknown): Failure {
   );
 }
 
-/** A client with the server's own (root) credentials. The caller destroys it. */
-export function s3Client({ endpoint, region, accessKeyId, secretAccessKey }: RunningS3): S3Client {
+/** What is needed to talk to a server. */
+export type S3Access = Pick<RunningS3, 'endpoint' | 'region' | 'accessKeyId' | 'secretAccessKey'>;
+
+/** A client with the given credentials. The caller destroys it. */
+export function s3Client({ endpoint, region, accessKeyId, secretAccessKey }: S3Access): S3Client {
   return new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } });
 }

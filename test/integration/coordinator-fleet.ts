@@ -28,7 +28,8 @@ export class Fleet {
   static hush(): void {
     Runtime.install({
       logger: new DefaultLogger('ERROR', ({ level, message, meta }) => {
-        if (!message.startsWith('a signal that makes no sense')) process.stderr.write(`${level} ${message} ${JSON.stringify(meta)}\n`);
+        if (!message.startsWith('a signal that makes no sense'))
+          process.stderr.write(`${level} ${message} ${JSON.stringify(meta)}\n`);
       }),
       telemetryOptions: { logging: { filter: makeTelemetryFilterString({ core: 'ERROR', other: 'ERROR' }) } },
     });
@@ -118,7 +119,8 @@ export class Fleet {
       // The first job's request starts the coordinator; before that there is nobody to ask.
       const status = await this.status().catch(() => null);
       if (status && wanted(status)) return status;
-      if (Date.now() > deadline) throw new Error(`The coordinator never came to be as wanted: ${JSON.stringify(status)}`);
+      if (Date.now() > deadline)
+        throw new Error(`The coordinator never came to be as wanted: ${JSON.stringify(status)}`);
       await setTimeout(50);
     }
   }
@@ -129,7 +131,9 @@ export class Fleet {
 
   /** Ends what a test has left, so that the next one begins with no coordinator. */
   async clear(): Promise<void> {
-    const open = await Promise.all(this.jobs.map(async (j) => ((await j.describe()).status.name === 'RUNNING' ? [j] : [])));
+    const open = await Promise.all(
+      this.jobs.map(async (j) => ((await j.describe()).status.name === 'RUNNING' ? [j] : [])),
+    );
     await Promise.all(open.flat().map((j) => j.terminate('the test is over')));
     await this.coordinator.terminate('the test is over');
     this.jobs = [];

@@ -1,4 +1,12 @@
-import { ApplicationFailure, condition, defineQuery, defineSignal, proxyActivities, setHandler, workflowInfo } from '@temporalio/workflow';
+import {
+  ApplicationFailure,
+  condition,
+  defineQuery,
+  defineSignal,
+  proxyActivities,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
 import type { SlotActivities } from '../../activities/slot.ts';
 import { withSlot } from '../../workflows/slot.ts';
 

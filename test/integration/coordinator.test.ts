@@ -142,7 +142,9 @@ describe('the coordinator', () => {
     const before = await fleet.historyLength(fleet.coordinator);
     const update = fleet.coordinator.executeUpdate('drain', { args: [argument] });
     await expect(update).rejects.toThrow(WorkflowUpdateFailedError);
-    await expect(update).rejects.toMatchObject({ cause: { message: expect.stringMatching(said), type: 'UsageInvalid' } });
+    await expect(update).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(said), type: 'UsageInvalid' },
+    });
     expect((await fleet.status()).mode).toBe('running');
     expect(await fleet.historyLength(fleet.coordinator)).toBe(before);
   });
@@ -180,7 +182,13 @@ describe('the coordinator', () => {
 
   test('drops a request of a workflow that does not exist', async () => {
     await fleet.startCoordinator();
-    const request = { workflowId: 'nobody', runId: '00000000-0000-4000-8000-000000000000', source: 'x', critical: true, priority: 1 };
+    const request = {
+      workflowId: 'nobody',
+      runId: '00000000-0000-4000-8000-000000000000',
+      source: 'x',
+      critical: true,
+      priority: 1,
+    };
     await fleet.coordinator.signal('requestSlot', request);
     await fleet.until((s) => s.granted === 1 && s.holders.length === 0);
     await fleet.queueUp([{ source: 'a' }]);

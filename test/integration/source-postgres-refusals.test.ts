@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, truncateSync, writeFileSync } f
 import { createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
 import { createPostgresLogicalSource } from '../../engine/sources/index.ts';
 import { Failure } from '../../policies/failure.ts';
 import { artifactNames, pointPrefix } from '../../policies/recovery-point.ts';
@@ -172,7 +173,8 @@ describe('a database that cannot be backed up is refused by name and reason', ()
   });
 
   test('roles are saved without their passwords for a user who may not read them', async () => {
-    await bench.sql('postgres', `CREATE ROLE dumper LOGIN PASSWORD 'clerk' IN ROLE pg_read_all_data`);
+    await bench.sql('postgres', `CREATE ROLE dumper LOGIN PASSWORD 'clerk'`);
+    await bench.sql('shop', 'GRANT SELECT ON ALL TABLES IN SCHEMA public TO dumper');
     const source = createPostgresLogicalSource(bench.policy('shop', { connection: { user: 'dumper' } }), {
       resolveSecret: async () => 'clerk',
     });
@@ -185,8 +187,6 @@ describe('a database that cannot be backed up is refused by name and reason', ()
 });
 
 describe('a backup that is broken off', () => {
-  const slow = { connection: { database: 'shop' } };
-
   test.each(['custom', 'directory'])(
     'leaves nothing staged and no pg_dump running when it is aborted (%s)',
     async (format) => {
@@ -194,15 +194,19 @@ describe('a backup that is broken off', () => {
       const abort = new AbortController();
       const blocker = lockTill();
       await blocker.locked;
-      const sealing = bench.seal(bench.source('shop', { ...slow, format }), abort.signal).catch((e: unknown) => e);
+      const sealing = bench.seal(bench.source('shop', { format }), abort.signal).catch((e: unknown) => e);
       await until(() => running('/pg_dump ').length > 0);
       expect(running(bench.password)).toEqual([]);
       abort.abort(new Error('enough'));
       expect(String(await sealing)).toContain('enough');
       await until(() => running('/pg_dump ').length === 0);
       await blocker.end();
-      const staged = readdirSync(path.join(bench.dir, 'staging', 'shop'), { recursive: true }) as string[];
-      expect(staged.filter((f) => f.includes(artifactNames.parts) && !f.includes('shop-1/'))).toEqual([]);
+      const staging = path.join(bench.dir, 'staging', 'shop');
+      const last =
+        readdirSync(staging)
+          .sort((a, b) => Number(a.slice(5)) - Number(b.slice(5)))
+          .at(-1) ?? '';
+      expect(readdirSync(path.join(staging, last))).toEqual([]);
     },
   );
 
@@ -234,7 +238,6 @@ describe('a backup that is broken off', () => {
       taken = resolve;
     });
     const done = (async () => {
-      const pg = (await import('pg')).default;
       const client = new pg.Client({ connectionString: bench.server.uri('shop') });
       await client.connect();
       await client.query('BEGIN; LOCK TABLE "Till" IN ACCESS EXCLUSIVE MODE');

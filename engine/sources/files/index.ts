@@ -12,8 +12,6 @@ import { restoreTree } from './restore.ts';
 import { sealTree } from './seal.ts';
 import { walk } from './walk.ts';
 
-export { compareTree } from './compare.ts';
-
 /**
  * A file tree. Globs (`include`, `exclude`, and `paths` of a restore) are picomatch's, relative to the root; one that
  * matches a folder covers all below it, exclude wins over include, and the folders above a match are kept.

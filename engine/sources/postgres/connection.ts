@@ -28,26 +28,37 @@ const sslmodes: readonly string[] = ['disable', 'prefer', 'require', 'verify-ca'
 
 /** From a postgresql:// URI; host may also be a socket's folder, as `?host=/run/postgresql`. Throws UsageInvalid. */
 export function connectionFromUri(uri: string): Connection {
-  // The error of URL itself holds the whole text, with the password: it is not passed on.
+  const found = parseUri(uri);
+  if (found) return found;
+  throw new Failure('UsageInvalid', 'The database to restore into is not named by a postgresql:// URI.', {
+    next: 'Write it like postgresql://user@host:5432/database, and create that database empty first.',
+  });
+}
+
+/** Null for anything else: the errors of URL hold the whole text, with the password, and are not passed on. */
+function parseUri(uri: string): Connection | null {
   const url = URL.parse(uri);
-  const param = (name: string) => url?.searchParams.get(name) ?? undefined;
-  const sslmode = param('sslmode') ?? 'prefer';
-  const host = param('host') ?? url?.hostname.replace(/^\[(.*)\]$/, '$1') ?? '';
-  if (!url || !/^postgres(ql)?:$/.test(url.protocol) || host === '' || !sslmodes.includes(sslmode)) {
-    throw new Failure('UsageInvalid', 'The database to restore into is not named by a postgresql:// URI.', {
-      next: 'Write it like postgresql://user@host:5432/database, and create that database empty first.',
-    });
+  if (!url || !/^postgres(ql)?:$/.test(url.protocol)) return null;
+  try {
+    const param = (name: string) => url.searchParams.get(name) ?? undefined;
+    const host = param('host') ?? decodeURIComponent(url.hostname).replace(/^\[(.*)\]$/, '$1');
+    const sslmode = param('sslmode') ?? 'prefer';
+    const port = Number(param('port') ?? (url.port || 5432));
+    if (host === '' || !sslmodes.includes(sslmode) || !Number.isInteger(port)) return null;
+    const user = param('user') ?? (decodeURIComponent(url.username) || 'postgres');
+    const password = param('password') ?? (url.password === '' ? undefined : decodeURIComponent(url.password));
+    return {
+      host,
+      port,
+      database: param('dbname') ?? (decodeURIComponent(url.pathname.slice(1)) || user),
+      user,
+      ...(password === undefined ? {} : { password }),
+      sslmode: sslmode as Connection['sslmode'],
+    };
+  } catch (error) {
+    if (error instanceof URIError) return null;
+    throw error;
   }
-  const user = param('user') ?? (decodeURIComponent(url.username) || 'postgres');
-  const password = param('password') ?? (url.password === '' ? undefined : decodeURIComponent(url.password));
-  return {
-    host: decodeURIComponent(host),
-    port: Number(param('port') ?? (url.port || 5432)),
-    database: param('dbname') ?? (decodeURIComponent(url.pathname.slice(1)) || user),
-    user,
-    ...(password === undefined ? {} : { password }),
-    sslmode: sslmode as Connection['sslmode'],
-  };
 }
 
 /** libpq's environment for client tools. */

@@ -128,7 +128,11 @@ export function createPuts(context: S3Context, store: () => Store): Puts {
               UploadId: uploadId,
               IfNoneMatch: '*',
               MultipartUpload: {
-                Parts: parts.map((p) => ({ PartNumber: p.number, ETag: p.etag, ...(p.sha256 ? { ChecksumSHA256: p.sha256 } : {}) })),
+                Parts: parts.map((p) => ({
+                  PartNumber: p.number,
+                  ETag: p.etag,
+                  ...(p.sha256 ? { ChecksumSHA256: p.sha256 } : {}),
+                })),
               },
             }),
           );
@@ -184,7 +188,10 @@ export function createPuts(context: S3Context, store: () => Store): Puts {
    * The upload to go on with: the one of the token, or, when an attempt died before it could tell its token, the one
    * that lies under this very key. A key is written by one job only, so it is ours.
    */
-  async function resumed(key: string, token: string | undefined): Promise<{ uploadId: string; done: DonePart[] } | null> {
+  async function resumed(
+    key: string,
+    token: string | undefined,
+  ): Promise<{ uploadId: string; done: DonePart[] } | null> {
     const ids = token ? [parseToken(token).uploadId] : [];
     for await (const pending of store().listPending(key)) {
       const { uploadId } = parseToken(pending.token);
@@ -207,7 +214,13 @@ export function createPuts(context: S3Context, store: () => Store): Puts {
           new ListPartsCommand({ ...at(key), UploadId: uploadId, ...(marker ? { PartNumberMarker: marker } : {}) }),
         );
         for (const p of page.Parts ?? []) {
-          parts.push({ number: p.PartNumber ?? 0, offset: 0, bytes: p.Size ?? 0, etag: p.ETag ?? '', sha256: p.ChecksumSHA256 ?? '' });
+          parts.push({
+            number: p.PartNumber ?? 0,
+            offset: 0,
+            bytes: p.Size ?? 0,
+            etag: p.ETag ?? '',
+            sha256: p.ChecksumSHA256 ?? '',
+          });
         }
         marker = page.IsTruncated ? page.NextPartNumberMarker : undefined;
       } catch (error) {

@@ -66,7 +66,12 @@ export function createS3Store(given: S3StoreOptions): Store {
     ...(options.credentials ? { credentials: options.credentials } : {}),
     // The workflow tries again for hours; here only a hiccup is bridged.
     maxAttempts: 3,
-    requestHandler: { connectionTimeout: 5_000, requestTimeout: 120_000, httpsAgent: { maxSockets: 64 }, httpAgent: { maxSockets: 64 } },
+    requestHandler: {
+      connectionTimeout: 5_000,
+      requestTimeout: 120_000,
+      httpsAgent: { maxSockets: 64 },
+      httpAgent: { maxSockets: 64 },
+    },
   });
   const context: S3Context = {
     options,
@@ -129,19 +134,26 @@ export function createS3Store(given: S3StoreOptions): Store {
           };
         }
         if (!found.IsTruncated || !found.NextKeyMarker) return;
-        page = { KeyMarker: found.NextKeyMarker, ...(found.NextUploadIdMarker ? { UploadIdMarker: found.NextUploadIdMarker } : {}) };
+        page = {
+          KeyMarker: found.NextKeyMarker,
+          ...(found.NextUploadIdMarker ? { UploadIdMarker: found.NextUploadIdMarker } : {}),
+        };
       }
     },
 
     get: (key, range, signal) =>
       call(key, async () => {
-        const Range = range ? `bytes=${range.offset}-${range.length === undefined ? '' : range.offset + range.length - 1}` : undefined;
+        const Range = range
+          ? `bytes=${range.offset}-${range.length === undefined ? '' : range.offset + range.length - 1}`
+          : undefined;
         const { Body } = await client.send(
           new GetObjectCommand({ ...at(key), ...(Range ? { Range } : {}) }),
           signal ? { abortSignal: signal } : {},
         );
         const body = Body as Readable;
-        signal?.addEventListener('abort', () => body.destroy(new DOMException('aborted', 'AbortError')), { once: true });
+        signal?.addEventListener('abort', () => body.destroy(new DOMException('aborted', 'AbortError')), {
+          once: true,
+        });
         return body;
       }),
 
@@ -168,7 +180,11 @@ export function createS3Store(given: S3StoreOptions): Store {
       const source = await store.head(from);
       await call(to, () =>
         client.send(
-          new CopyObjectCommand({ ...at(to), CopySource: `${bucket}/${encodeURI(base + from)}`, MetadataDirective: 'COPY' }),
+          new CopyObjectCommand({
+            ...at(to),
+            CopySource: `${bucket}/${encodeURI(base + from)}`,
+            MetadataDirective: 'COPY',
+          }),
         ),
       );
       return { ...source, ...(await store.head(to)) };
@@ -196,7 +212,10 @@ export function createS3Store(given: S3StoreOptions): Store {
 
     lock: (key, mode, until) =>
       call(key, async () => {
-        const Retention = { Mode: mode === 'compliance' ? 'COMPLIANCE' : 'GOVERNANCE', RetainUntilDate: new Date(until) } as const;
+        const Retention = {
+          Mode: mode === 'compliance' ? 'COMPLIANCE' : 'GOVERNANCE',
+          RetainUntilDate: new Date(until),
+        } as const;
         await client.send(new PutObjectRetentionCommand({ ...at(key), Retention }));
       }),
 
@@ -256,6 +275,15 @@ async function findCapabilities(context: S3Context, bucket: string): Promise<Sto
     const found = await context.client.send(new GetBucketVersioningCommand({ Bucket: bucket }));
     return found.Status === 'Enabled';
   });
-  return { conditionalPut: true, checksums: true, resume: true, tags: true, metadata: true, storageClass: true, sse: true, lock, versioning };
+  return {
+    conditionalPut: true,
+    checksums: true,
+    resume: true,
+    tags: true,
+    metadata: true,
+    storageClass: true,
+    sse: true,
+    lock,
+    versioning,
+  };
 }
-

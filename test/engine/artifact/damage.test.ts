@@ -1,11 +1,22 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { cpSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { assertSealedFor, generateIdentity, openPoint, verifyPoint } from '../../../engine/artifact/index.ts';
 import type { Store } from '../../../engine/stores/index.ts';
 import { Failure } from '../../../policies/failure.ts';
 import type { ObjectRole, SealedPoint } from '../../../policies/recovery-point.ts';
-import { failureOf, makePlace, noise, openHere, type Place, pointDir, read, sealHere, sealParts, source } from './sealing.ts';
+import {
+  failureOf,
+  makePlace,
+  noise,
+  openHere,
+  type Place,
+  pointDir,
+  read,
+  sealHere,
+  sealParts,
+  source,
+} from './sealing.ts';
 
 const MiB = 1024 * 1024;
 const signal = new AbortController().signal;
@@ -191,7 +202,10 @@ describe('opening a point', () => {
     );
 
   test('that is not there, or only staged, is told from damage', async () => {
-    expect(await opening('shop-99')).toMatchObject({ type: 'PointUnknown', message: expect.stringContaining('shop-99') });
+    expect(await opening('shop-99')).toMatchObject({
+      type: 'PointUnknown',
+      message: expect.stringContaining('shop-99'),
+    });
     expect(await opening(point.id, { sealed: false })).toMatchObject({ type: 'PointUnknown' });
   });
 

@@ -1,5 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
-import { generateIdentity, generateSigningKey, publicKeyOf, readSigningKey, recipientOf } from '../../../engine/artifact/index.ts';
+import {
+  generateIdentity,
+  generateSigningKey,
+  publicKeyOf,
+  readSigningKey,
+  recipientOf,
+} from '../../../engine/artifact/index.ts';
 import { generatePointKey, unwrapKey, wrapKey } from '../../../engine/artifact/keys.ts';
 import { failureOf } from './sealing.ts';
 
@@ -35,7 +41,9 @@ describe("a point's key", () => {
       changed[at] = (changed[at] ?? 0) ^ 0x41;
       expect(await failureOf(unwrapKey(changed, ann.identity, [ann.recipient]))).toMatchObject({ type: 'Corrupt' });
     }
-    expect(await failureOf(unwrapKey(wrapped.subarray(0, -1), ann.identity, [ann.recipient]))).toMatchObject({ type: 'Corrupt' });
+    expect(await failureOf(unwrapKey(wrapped.subarray(0, -1), ann.identity, [ann.recipient]))).toMatchObject({
+      type: 'Corrupt',
+    });
   });
 
   test('is refused as damaged when it opens but is no key', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { comparePaths, type Block, type Entry } from '../../../engine/artifact/index.ts';
+import { type Block, comparePaths, type Entry } from '../../../engine/artifact/index.ts';
 import { decodeManifest, ManifestEncoder } from '../../../engine/artifact/manifest.ts';
 import { entryOf, failureOf } from './sealing.ts';
 
@@ -41,7 +41,8 @@ const blockAt = (n: number): Block => ({
   sha256: n.toString(16).padStart(64, '0'),
 });
 
-const bytes = (max: number) => fc.uint8Array({ minLength: 1, maxLength: max }).map((b) => Buffer.from(b.map((x) => x || 1)));
+const bytes = (max: number) =>
+  fc.uint8Array({ minLength: 1, maxLength: max }).map((b) => Buffer.from(b.map((x) => x || 1)));
 const number32 = fc.nat(4_294_967_295);
 const nanoseconds = fc.bigInt({ min: -(10n ** 18n), max: 4n * 10n ** 18n }).map((n) => String(n));
 const entries: fc.Arbitrary<Entry> = fc.record(
@@ -61,7 +62,11 @@ const entries: fc.Arbitrary<Entry> = fc.record(
     sparse: fc.constant(true),
     link: bytes(12),
     rdev: fc.record({ major: number32, minor: number32 }),
-    xattrs: fc.dictionary(fc.string({ minLength: 1, maxLength: 8 }), bytes(8), { minKeys: 1, maxKeys: 3, noNullPrototype: true }),
+    xattrs: fc.dictionary(fc.string({ minLength: 1, maxLength: 8 }), bytes(8), {
+      minKeys: 1,
+      maxKeys: 3,
+      noNullPrototype: true,
+    }),
     streamed: fc.constant(true),
     unstable: fc.constant(true),
   },
@@ -74,13 +79,17 @@ const entries: fc.Arbitrary<Entry> = fc.record(
 describe('the manifest', () => {
   test('gives back every entry and every block as written, names that are no UTF-8 included', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.uniqueArray(entries, { maxLength: 6, selector: (e) => Buffer.from(e.path).toString('latin1') }), fc.nat(600), async (some, n) => {
-        const sorted = some.sort((a, b) => comparePaths(a.path, b.path));
-        const blocks = Array.from({ length: n }, (_, i) => blockAt(i));
-        const written = sorted.map((e, i) => ({ ...e, blocks: i === 0 ? blocks : [] }));
-        const found = await decode(encode(written));
-        expect(found.map(plain)).toEqual(written.map(plain));
-      }),
+      fc.asyncProperty(
+        fc.uniqueArray(entries, { maxLength: 6, selector: (e) => Buffer.from(e.path).toString('latin1') }),
+        fc.nat(600),
+        async (some, n) => {
+          const sorted = some.sort((a, b) => comparePaths(a.path, b.path));
+          const blocks = Array.from({ length: n }, (_, i) => blockAt(i));
+          const written = sorted.map((e, i) => ({ ...e, blocks: i === 0 ? blocks : [] }));
+          const found = await decode(encode(written));
+          expect(found.map(plain)).toEqual(written.map(plain));
+        },
+      ),
       { numRuns: 60 },
     );
   });
@@ -104,7 +113,10 @@ describe('the manifest', () => {
   });
 
   test('does not give the blocks of one entry to another', async () => {
-    const text = encode([{ ...entryOf('a'), blocks: [blockAt(1)] }, { ...entryOf('b'), blocks: [blockAt(2)] }]);
+    const text = encode([
+      { ...entryOf('a'), blocks: [blockAt(1)] },
+      { ...entryOf('b'), blocks: [blockAt(2)] },
+    ]);
     const { entries: found } = await decodeManifest(linesOf(text));
     const first = await found.next();
     await found.next();
@@ -145,8 +157,14 @@ describe('a damaged manifest is refused:', () => {
     'a line is no JSON': [joined([lines[0], '{"p":', ...lines.slice(1)]), 'not JSON'],
     'a line is no object': [joined([lines[0], '17', ...lines.slice(1)]), 'no JSON object'],
     'an entry lacks its time': [joined([lines[0], '{"p":"a","t":"f","m":1}', ...lines.slice(3)]), 'no entry'],
-    'an entry has an unknown type': [joined([lines[0], '{"p":"a","t":"?","m":1,"mt":"1"}', ...lines.slice(3)]), 'unknown type'],
-    'a block lies nowhere': [joined([...lines.slice(0, 2), '{"blocks":[[0,-1,1,1,1,"00"]]}', ...lines.slice(3)]), 'no block'],
+    'an entry has an unknown type': [
+      joined([lines[0], '{"p":"a","t":"?","m":1,"mt":"1"}', ...lines.slice(3)]),
+      'unknown type',
+    ],
+    'a block lies nowhere': [
+      joined([...lines.slice(0, 2), '{"blocks":[[0,-1,1,1,1,"00"]]}', ...lines.slice(3)]),
+      'no block',
+    ],
     'a block is null': [joined([...lines.slice(0, 2), '{"blocks":[null]}', ...lines.slice(3)]), 'no block'],
     'the end has no counts': [joined([...lines.slice(0, -1), '{"end":null}']), 'at its end'],
   };
@@ -160,7 +178,10 @@ describe('a damaged manifest is refused:', () => {
 
   test('a newer format is told from damage', async () => {
     const newer = good.replace('manifest/1', 'manifest/2');
-    expect(await failureOf(decode(newer))).toMatchObject({ type: 'FormatUnsupported', message: expect.stringContaining('manifest/2') });
+    expect(await failureOf(decode(newer))).toMatchObject({
+      type: 'FormatUnsupported',
+      message: expect.stringContaining('manifest/2'),
+    });
   });
 });
 

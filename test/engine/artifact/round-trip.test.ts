@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { blockBytesMax, frameBytesMax, verifyPoint } from '../../../engine/artifact/index.ts';
 import { makePlace, noise, openHere, type Place, pointDir, read, sealHere, sealParts } from './sealing.ts';
 
@@ -61,7 +61,12 @@ test('an artifact that fills its segment exactly, or misses it by a byte, reads 
 test('objects are private files, and nothing else is left in the folder', async () => {
   const point = await sealParts(place, { a: noise(10) });
   const dir = pointDir(place, point.id);
-  expect(readdirSync(dir).sort()).toEqual(['data.parts.zst.tink', 'key.1.age', 'manifest.ndjson.zst.tink', 'sealed.json']);
+  expect(readdirSync(dir).sort()).toEqual([
+    'data.parts.zst.tink',
+    'key.1.age',
+    'manifest.ndjson.zst.tink',
+    'sealed.json',
+  ]);
   for (const name of readdirSync(dir)) expect(statSync(path.join(dir, name)).mode & 0o777).toBe(0o600);
   expect(JSON.parse(readFileSync(path.join(dir, 'sealed.json'), 'utf8'))).toEqual(point);
 });
@@ -75,7 +80,10 @@ test('sealing the same twice gives other ciphertext, for key and salt are fresh'
 test('frames come back in the order of the calls, with their places', async () => {
   const point = await sealHere(place, async (writer) => {
     const calls = Array.from({ length: 12 }, (_, i) =>
-      writer.frame([{ kind: 'bytes', bytes: noise(i % 2 === 0 ? 600_000 : 10, i + 1), hash: true }, { kind: 'zeros', bytes: i }]),
+      writer.frame([
+        { kind: 'bytes', bytes: noise(i % 2 === 0 ? 600_000 : 10, i + 1), hash: true },
+        { kind: 'zeros', bytes: i },
+      ]),
     );
     const frames = await Promise.all(calls);
     let content = 0;

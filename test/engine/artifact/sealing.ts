@@ -2,9 +2,16 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import { generateIdentity, openPoint, type PointReader, recipientOf, type SealPointOptions, sealPoint } from '../../../engine/artifact/index.ts';
-import type { ArtifactWriter, Entry } from '../../../engine/artifact/index.ts';
 import { acquireFramePool } from '../../../engine/artifact/frame-pool.ts';
+import type { ArtifactWriter, Entry } from '../../../engine/artifact/index.ts';
+import {
+  generateIdentity,
+  openPoint,
+  type PointReader,
+  recipientOf,
+  type SealPointOptions,
+  sealPoint,
+} from '../../../engine/artifact/index.ts';
 import { createDirectoryStore, type Store } from '../../../engine/stores/index.ts';
 import { type Content, pointPrefix, type SealedPoint } from '../../../policies/recovery-point.ts';
 
@@ -66,7 +73,11 @@ export async function sealHere(
 }
 
 /** Seals each named content as a streamed part. */
-export function sealParts(place: Place, parts: Record<string, Uint8Array>, options: SealHere = {}): Promise<SealedPoint> {
+export function sealParts(
+  place: Place,
+  parts: Record<string, Uint8Array>,
+  options: SealHere = {},
+): Promise<SealedPoint> {
   return sealHere(
     place,
     async (writer) => {

@@ -39,7 +39,9 @@ const laterPlain = segmentBytes - tagBytes;
 /** Around the ends of segments, and anything between. */
 const lengths = fc.oneof(
   fc.integer({ min: 0, max: 1000 }),
-  fc.tuple(fc.integer({ min: 0, max: 6 }), fc.integer({ min: -1, max: 1 })).map(([n, d]) => Math.max(0, firstPlain + n * laterPlain + d)),
+  fc
+    .tuple(fc.integer({ min: 0, max: 6 }), fc.integer({ min: -1, max: 1 }))
+    .map(([n, d]) => Math.max(0, firstPlain + n * laterPlain + d)),
 );
 
 describe('the encrypted stream', () => {
@@ -81,7 +83,8 @@ describe('the encrypted stream', () => {
         ranges.length = 0;
         expect((await stream.read(from, to - from)).equals(plain.subarray(from, to))).toBe(true);
         expect(ranges.length).toBeLessThanOrEqual(1);
-        const covering = Math.floor((to + headerBytes) / laterPlain) - Math.floor((from + headerBytes) / laterPlain) + 1;
+        const covering =
+          Math.floor((to + headerBytes) / laterPlain) - Math.floor((from + headerBytes) / laterPlain) + 1;
         for (const [, length] of ranges) expect(length).toBeLessThanOrEqual(covering * segmentBytes);
       }),
       { numRuns: 100 },

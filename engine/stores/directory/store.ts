@@ -1,11 +1,15 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, link, mkdir, open, readdir, readFile, rm, rmdir, stat, statfs, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { Failure, isFailure } from '../../policies/failure.ts';
-import { assertKey } from './keys.ts';
-import type { FilePutSource } from './put-source.ts';
-import type { ListedObject, PendingPut, PutOptions, PutSource, Store, StoredObject } from './store.ts';
+import { Failure, isFailure } from '../../../policies/failure.ts';
+import { assertKey } from '../keys.ts';
+import type { FilePutSource } from '../put-source.ts';
+import type { ListedObject, PendingPut, Store, StoredObject } from '../store.ts';
+import { codeOf, digest, ensureFolder, entriesOf, existing, removeEmpty, syncFolder } from './files.ts';
+import { fill, linked } from './fill.ts';
+import { guarded } from './guard.ts';
+import { readMeta, readMetaText } from './meta.ts';
 
 /**
  * A store in a folder: an object is a plain file at its key, so that a person needs nothing to read it. What goes with
@@ -24,6 +28,8 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
     return path.join(root, pendingName, token);
   };
 
+  const place = { name, root };
+
   const store: Store = {
     name,
     kind: 'directory',
@@ -41,7 +47,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
     }),
 
     check: () =>
-      guarded(root, async () => {
+      guarded(place, async () => {
         const found = await stat(root);
         if (!found.isDirectory()) throw unusable(`${root} is not a folder`);
         await readdir(root);
@@ -58,7 +64,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
     },
 
     beginPut: (key, source, options) =>
-      guarded(root, async () => {
+      guarded(place, async () => {
         objectPath(key);
         options.signal?.throwIfAborted();
         const token = options.resume ?? randomBytes(16).toString('hex');
@@ -66,15 +72,19 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
         const pending: PendingPut = { key, bytes: source.bytes, sha256: source.sha256, token };
         // Not recursive: when the disk is not mounted, nothing is to be written where it would be.
         await ensureFolder(path.dirname(file));
-        await writeFile(`${file}.json`, JSON.stringify({ ...pending, metadata: options.metadata ?? {}, tags: options.tags ?? {} }), {
-          mode: 0o600,
-        });
-        if (!(await linked(source, file))) await fill(file, source, token, options);
+        await writeFile(
+          `${file}.json`,
+          JSON.stringify({ ...pending, metadata: options.metadata ?? {}, tags: options.tags ?? {} }),
+          {
+            mode: 0o600,
+          },
+        );
+        if (!(await linked(source, file))) await fill(name, file, source, token, options);
         return pending;
       }),
 
     completePut: (pending) =>
-      guarded(root, async () => {
+      guarded(place, async () => {
         const file = pendingPath(pending.token);
         const target = objectPath(pending.key);
         const there = await existing(target);
@@ -99,7 +109,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
       }),
 
     abortPut: (pending) =>
-      guarded(root, async () => {
+      guarded(place, async () => {
         await rm(pendingPath(pending.token), { force: true });
         await rm(`${pendingPath(pending.token)}.json`, { force: true });
       }),
@@ -117,7 +127,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
     },
 
     get: (key, range, signal) =>
-      guarded(root, async () => {
+      guarded(place, async () => {
         const file = objectPath(key);
         const { size } = await mustExist(file, key);
         const offset = range?.offset ?? 0;
@@ -128,7 +138,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
       }),
 
     head: (key) =>
-      guarded(root, async (): Promise<StoredObject> => {
+      guarded(place, async (): Promise<StoredObject> => {
         const found = await mustExist(objectPath(key), key);
         const meta = await readMeta(metaPath(key));
         return {
@@ -159,7 +169,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
     },
 
     delete: (key) =>
-      guarded(root, async () => {
+      guarded(place, async () => {
         const file = objectPath(key);
         await rm(file, { force: true });
         await rm(metaPath(key), { force: true });
@@ -168,14 +178,14 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
       }),
 
     setTags: (key, tags) =>
-      guarded(root, async () => {
+      guarded(place, async () => {
         await mustExist(objectPath(key), key);
         const about = await readMetaText(metaPath(key));
         await writeFile(metaPath(key), JSON.stringify({ ...about, tags }), { mode: 0o600 });
       }),
 
     getTags: (key) =>
-      guarded(root, async () => {
+      guarded(place, async () => {
         await mustExist(objectPath(key), key);
         return (await readMeta(metaPath(key))).tags;
       }),
@@ -206,116 +216,10 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
       }
     }
   }
-
-  async function fill(file: string, source: PutSource, token: string, options: PutOptions): Promise<void> {
-    const hash = createHash('sha256');
-    const handle = await open(file, 'a+', 0o600);
-    try {
-      // What an earlier attempt wrote is read, not trusted: power may have gone before it reached the disk.
-      let done = Math.min((await handle.stat()).size, source.bytes);
-      await handle.truncate(done);
-      if (done > 0) {
-        for await (const chunk of createReadStream(file, { end: done - 1 })) hash.update(chunk as Buffer);
-      }
-      for await (const chunk of source.open(done, source.bytes - done) as AsyncIterable<Buffer>) {
-        options.signal?.throwIfAborted();
-        hash.update(chunk);
-        await writeAll(handle, chunk);
-        done += chunk.length;
-        options.onProgress?.({ bytesDone: done, bytesTotal: source.bytes, resume: token });
-      }
-      await handle.sync();
-      const sha256 = hash.digest('hex');
-      if (done !== source.bytes || sha256 !== source.sha256) {
-        await rm(file, { force: true });
-        await rm(`${file}.json`, { force: true });
-        throw new Failure('ChecksumMismatch', `What arrived in ${name} has ${done} bytes and SHA-256 ${sha256}; ${source.bytes} and ${source.sha256} were promised.`, {
-          next: 'Nothing was stored. Look at the source of the copy; it is tried again by itself.',
-        });
-      }
-    } finally {
-      await handle.close();
-    }
-  }
-
-  /** Runs an operation on the folder, and gives its failures their names. */
-  async function guarded<T>(where: string, operation: () => Promise<T>): Promise<T> {
-    try {
-      return await operation();
-    } catch (error) {
-      const code = codeOf(error);
-      if (isFailure(error) || code === undefined || code === 'ABORT_ERR') throw error;
-      if (code === 'ENOSPC' || code === 'EDQUOT') {
-        const { bavail, bsize } = await statfs(where);
-        throw new Failure('StoreFull', `${name} is full: ${bavail * bsize} bytes are free at ${where}.`, {
-          next: 'Free space there or enlarge it; the copy is tried again by itself.',
-          cause: error,
-        });
-      }
-      if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-        throw new Failure('StoreDenied', `${name} refuses: ${String(error)}.`, {
-          next: `Give this worker's user the right to read and write below ${where}.`,
-          cause: error,
-        });
-      }
-      if (code === 'ENOENT' || code === 'ENOTDIR') {
-        throw new Failure('BucketMissing', `The folder of ${name} is not there: ${where}.`, {
-          next: 'Make the folder, or mount its disk, or correct its path in the policy file.',
-          cause: error,
-        });
-      }
-      throw new Failure('StoreUnreachable', `${name} cannot be used at ${where}: ${String(error)}.`, {
-        next: 'Look at the disk; the operation is tried again by itself.',
-        cause: error,
-      });
-    }
-  }
 }
 
 const metaName = '.meta';
 const pendingName = '.pending';
-
-async function linked(source: PutSource, file: string): Promise<boolean> {
-  if (!('path' in source) || typeof source.path !== 'string') return false;
-  try {
-    await rm(file, { force: true });
-    await link(source.path, file);
-    return true;
-  } catch (error) {
-    // Another file system, or one without links: the bytes are copied.
-    if (['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP'].includes(codeOf(error) ?? '')) return false;
-    throw error;
-  }
-}
-
-interface Meta {
-  sha256: string | null;
-  metadata: Record<string, string>;
-  tags: Record<string, string>;
-  storedMs: number | null;
-}
-
-async function readMeta(file: string): Promise<Meta> {
-  const about = await readMetaText(file);
-  const { mtimeMs } = (await existing(file)) ?? { mtimeMs: null };
-  return {
-    sha256: typeof about.sha256 === 'string' ? about.sha256 : null,
-    metadata: (about.metadata as Record<string, string> | undefined) ?? {},
-    tags: (about.tags as Record<string, string> | undefined) ?? {},
-    // The object itself may be a link to an older file.
-    storedMs: typeof about.storedMs === 'number' ? about.storedMs : mtimeMs,
-  };
-}
-
-async function readMetaText(file: string): Promise<Record<string, unknown>> {
-  try {
-    return JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    // An object laid here by hand has none.
-    if (codeOf(error) === 'ENOENT') return {};
-    throw error;
-  }
-}
 
 async function assertSame(file: string, pending: PendingPut): Promise<void> {
   const { size } = await stat(file);
@@ -325,71 +229,12 @@ async function assertSame(file: string, pending: PendingPut): Promise<void> {
   });
 }
 
-async function digest(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer);
-  return hash.digest('hex');
-}
-
-async function existing(file: string) {
-  try {
-    return await stat(file);
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(codeOf(error) ?? '')) return null;
-    throw error;
-  }
-}
-
 async function mustExist(file: string, key: string) {
   const found = await existing(file);
   if (found?.isFile()) return found;
-  throw new Failure('ObjectMissing', `${key} is not there.`, { next: 'Use another copy; "backupctl catalog verify" shows what each holds.' });
-}
-
-async function ensureFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { mode: 0o700 });
-  } catch (error) {
-    if (codeOf(error) !== 'EEXIST') throw error;
-  }
-}
-
-async function entriesOf(folder: string) {
-  try {
-    return await readdir(folder, { withFileTypes: true });
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-async function removeEmpty(folder: string, root: string): Promise<void> {
-  for (let at = folder; at.startsWith(root + path.sep); at = path.dirname(at)) {
-    try {
-      await rmdir(at);
-    } catch (error) {
-      if (['ENOTEMPTY', 'ENOENT', 'EEXIST'].includes(codeOf(error) ?? '')) return;
-      throw error;
-    }
-  }
-}
-
-async function writeAll(handle: FileHandle, chunk: Buffer): Promise<void> {
-  let at = 0;
-  while (at < chunk.length) at += (await handle.write(chunk, at)).bytesWritten;
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException | undefined)?.code;
+  throw new Failure('ObjectMissing', `${key} is not there.`, {
+    next: 'Use another copy; "backupctl catalog verify" shows what each holds.',
+  });
 }
 
 function unusable(what: string): Failure {
@@ -397,7 +242,9 @@ function unusable(what: string): Failure {
 }
 
 function beyond(key: string, offset: number, size: number): Failure {
-  return new Failure('UsageInvalid', `${key} has ${size} bytes; byte ${offset} was asked for.`, { next: 'Ask for a range within it.' });
+  return new Failure('UsageInvalid', `${key} has ${size} bytes; byte ${offset} was asked for.`, {
+    next: 'Ask for a range within it.',
+  });
 }
 
 function cannot(store: string, what: string): Failure {

@@ -1,0 +1,23 @@
+# The workers and backupctl, with the client tools they call.
+FROM node:24-bookworm-slim
+
+RUN apt-get update \
+  && apt-get install -y --no-install-recommends ca-certificates postgresql util-linux zstd tini \
+  && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --no-audit --no-fund
+COPY policies ./policies
+COPY engine ./engine
+COPY activities ./activities
+COPY workflows ./workflows
+COPY workers ./workers
+COPY client ./client
+COPY scripts ./scripts
+
+# As root, because a backup must read every file; isolated test restores run their server as the user postgres.
+VOLUME /data
+ENV NODE_ENV=production
+ENTRYPOINT ["tini", "--"]
+CMD ["node", "workers/main.ts", "--role", "coordination", "--policy", "/etc/backup-coordinator/policy.yaml"]

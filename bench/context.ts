@@ -1,0 +1,33 @@
+import type { RunningS3 } from '../scripts/stack/types.ts';
+import type { Cost } from './measure.ts';
+
+/** What every benchmark is given. */
+export interface BenchContext {
+  dir: string;
+  rounds: number;
+  identity: string;
+  recipient: string;
+  s3: RunningS3;
+  freshBucket(name: string): Promise<string>;
+  /** Bytes that the server keeps for a bucket. */
+  storedIn(bucket: string): Promise<number>;
+}
+
+/** The facts that bench/ours.ts printed last. */
+export function factsOf(cost: Cost): Record<string, number> {
+  return JSON.parse(cost.output.trim().split('\n').at(-1) ?? '{}');
+}
+
+/** A Markdown table. */
+export function table(head: string[], rows: (string | number)[][]): string {
+  const line = (cells: (string | number)[]) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+export function mib(bytes: number): string {
+  return (bytes / 2 ** 20).toFixed(0);
+}
+
+export function ratio(a: number, b: number): string {
+  return (a / b).toFixed(2);
+}

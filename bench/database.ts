@@ -1,0 +1,128 @@
+import { rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import pg from 'pg';
+import { createPostgresInstance } from '../engine/sites/index.ts';
+import { findTool } from '../scripts/stack/find.ts';
+import { type BenchContext, factsOf, mib, ratio, table } from './context.ts';
+import { inTurn, measure } from './measure.ts';
+
+const ours = new URL('./ours.ts', import.meta.url).pathname;
+
+/** A database that is not all compressible, by pg_dump, sealed and into S3: this project, and the plain pipeline. */
+export async function benchDatabase(context: BenchContext, { scale }: { scale: number }): Promise<string> {
+  const { dir, s3 } = context;
+  const server = await createPostgresInstance({
+    dataDir: path.join(dir, 'pg', 'data'),
+    settings: { fsync: 'off', shared_buffers: '512MB' },
+  });
+  try {
+    const bytes = await fill(server.uri(), scale);
+    const config = path.join(dir, 'database.json');
+    const { endpoint, accessKeyId, secretAccessKey } = s3;
+    await writeFile(
+      config,
+      JSON.stringify({
+        source: {
+          name: 'bench',
+          kind: 'postgres-logical',
+          connection: { host: '127.0.0.1', port: server.port, database: 'bench', user: 'postgres' },
+        },
+        staging: path.join(dir, 'staging'),
+        s3: { endpoint, accessKeyId, secretAccessKey, bucket: 'ours' },
+        recipient: context.recipient,
+        identity: context.identity,
+      }),
+      { mode: 0o600 },
+    );
+    const age = await findTool('age');
+    const put = new URL('./put-stream.ts', import.meta.url).pathname;
+    const pipeline = `pg_dump -Fc -Z0 "$1" | zstd -3 -T0 -q | "$2" -r "$3" | "$4" "$5"`;
+    const costs = await inTurn(context.rounds, {
+      ours: async () => {
+        await context.freshBucket('ours');
+        return measure({ argv: [process.execPath, ours, 'backup', config] });
+      },
+      pipeline: async () => {
+        await context.freshBucket('pipeline');
+        return measure({
+          argv: [
+            'bash',
+            '-o',
+            'pipefail',
+            '-c',
+            pipeline,
+            'bash',
+            server.uri('bench'),
+            age,
+            context.recipient,
+            process.execPath,
+            put,
+          ],
+          env: {
+            BENCH_S3: JSON.stringify({ endpoint, accessKeyId, secretAccessKey, bucket: 'pipeline' }),
+            PATH: `${server.binDir}:${process.env.PATH}`,
+          },
+        });
+      },
+    });
+    const facts = factsOf(costs.ours);
+    const stored = await context.storedIn('pipeline');
+    return [
+      `## PostgreSQL, logical: a database of ${mib(bytes)} MiB (dump ${mib(facts.sourceBytes ?? 0)} MiB), full, into an S3 server`,
+      '',
+      table(
+        ['', 'wall s', 'CPU s', 'largest process MiB', 'stored MiB', 'wall / pipeline'],
+        [
+          [
+            'this project',
+            costs.ours.wallS.toFixed(1),
+            costs.ours.cpuS.toFixed(1),
+            costs.ours.rssMiB,
+            mib(facts.stored ?? 0),
+            ratio(costs.ours.wallS, costs.pipeline.wallS),
+          ],
+          [
+            '`pg_dump -Fc -Z0 \\| zstd -3 -T0 \\| age \\| S3 multipart`',
+            costs.pipeline.wallS.toFixed(1),
+            costs.pipeline.cpuS.toFixed(1),
+            costs.pipeline.rssMiB,
+            mib(stored),
+            '1',
+          ],
+        ],
+      ),
+      '',
+      `Of this project's backup, dumping and sealing took ${((facts.sealedMs ?? 0) / 1000).toFixed(1)} s and uploading ${((facts.uploadedMs ?? 0) / 1000).toFixed(1)} s; ` +
+        `the longest block of the event loop was ${facts.loopDelayMaxMs} ms. The pipeline's last step is bench/put-stream.ts, which does what \`aws s3 cp - s3://…\` does.`,
+      '',
+    ].join('\n');
+  } finally {
+    await server.destroy();
+    await rm(path.join(dir, 'pg'), { recursive: true, force: true });
+  }
+}
+
+/** pgbench's tables, and as much again in random bytes. Returns the database's size in bytes. */
+async function fill(uri: string, scale: number): Promise<number> {
+  const run = async (database: string, sql: string) => {
+    const url = new URL(uri);
+    url.pathname = `/${database}`;
+    const client = new pg.Client({ connectionString: url.href });
+    await client.connect();
+    try {
+      return (await client.query(sql)).rows;
+    } finally {
+      await client.end();
+    }
+  };
+  await run('postgres', 'CREATE DATABASE bench');
+  await run(
+    'bench',
+    `CREATE TABLE accounts AS SELECT g AS aid, g / 100000 AS bid, (random() * 1e6)::int AS balance, md5(g::text) || repeat(' ', 52) AS filler
+       FROM generate_series(1, ${scale} * 50000) g;
+     CREATE TABLE noise AS SELECT g AS id, decode(string_agg(md5(random()::text), ''), 'hex') AS bytes
+       FROM generate_series(1, ${scale} * 400) g, generate_series(1, 64 + g * 0) GROUP BY g;`,
+  );
+  const rows = await run('bench', 'SELECT pg_database_size(current_database()) AS bytes');
+  return Number(rows[0].bytes);
+}
