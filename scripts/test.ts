@@ -68,10 +68,10 @@ async function runJest(): Promise<JestResults | null> {
   try {
     const jest = path.join(root, 'node_modules', 'jest', 'bin', 'jest.js');
     const nodeArgs = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
-    const selection = unit ? ['--selectProjects', 'unit'] : [];
+    const selection = unit ? ['--selectProjects=unit'] : [];
     const child = spawn(
       process.execPath,
-      [...nodeArgs, jest, '--json', `--outputFile=${outputFile}`, ...selection, ...forJest],
+      [...nodeArgs, jest, ...forJest, '--json', `--outputFile=${outputFile}`, ...selection],
       // The JSON also goes to stdout; people read the report, which is on stderr.
       { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] },
     );

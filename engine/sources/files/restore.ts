@@ -2,6 +2,7 @@ import {
   chmodSync,
   closeSync,
   constants,
+  existsSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -48,11 +49,23 @@ async function prepare(into: string): Promise<boolean> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw asTargetFailure(error, into);
     try {
-      await mkdir(into, { recursive: true, mode: 0o700 });
+      await makeFolder(into);
     } catch (mkdirError) {
       throw asTargetFailure(mkdirError, into);
     }
     return false;
+  }
+}
+
+/** With those above it. Node's own `recursive` never comes back where a folder cannot be, such as below /proc. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: 0o700 });
+  } catch (error) {
+    const above = path.dirname(folder);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || existsSync(above)) throw error;
+    await makeFolder(above);
+    await mkdir(folder, { mode: 0o700 });
   }
 }
 
