@@ -15,7 +15,7 @@ export function policyJsonSchema(): JsonSchema {
   };
 }
 
-/** As it lies in policies/policy.schema.json. */
+/** As it lies in policies/policy.schema.json. @public */
 export function policyJsonSchemaText(): string {
   return `${JSON.stringify(policyJsonSchema(), null, 2)}\n`;
 }

@@ -68,8 +68,6 @@ const age: PinnedProgram = {
 export const findTemporal = (): Promise<string> => findPinned(temporal);
 /** The S3 server. */
 export const findVersitygw = (): Promise<string> => findPinned(versitygw);
-/** The `age` command, for interoperability tests. */
-export const findAge = (): Promise<string> => findPinned(age);
 
 const found = new Map<string, Promise<string>>();
 

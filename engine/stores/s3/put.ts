@@ -11,8 +11,8 @@ import {
 } from '@aws-sdk/client-s3';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import type { PendingPut, PutOptions, PutSource, Store, StoredObject } from '../store.ts';
+import type { S3Context } from './context.ts';
 import { asFailure } from './errors.ts';
-import type { S3Context } from './store.ts';
 
 /** S3's own limit. */
 const partsMax = 10_000;

@@ -21,38 +21,9 @@ import {
 import { isFailure } from '../../../policies/failure.ts';
 import { assertKey } from '../keys.ts';
 import type { Store, StoreCapabilities, StoredObject } from '../store.ts';
+import type { S3Context, S3StoreOptions } from './context.ts';
 import { asFailure } from './errors.ts';
 import { createPuts } from './put.ts';
-
-export interface S3StoreOptions {
-  name: string;
-  bucket: string;
-  /** Before every key, without '/' at its ends. */
-  prefix?: string;
-  region: string;
-  /** For servers other than AWS. */
-  endpoint?: string;
-  forcePathStyle?: boolean;
-  /** Absent: the SDK's own chain (environment, profile, instance role). */
-  credentials?: { accessKeyId: string; secretAccessKey: string };
-  storageClass?: string;
-  sse?: 'AES256' | 'aws:kms';
-  tags?: Record<string, string>;
-  /** Of a multipart upload, at least 5 MiB. */
-  partBytes?: number;
-  /** Parts under way at once. */
-  concurrency?: number;
-}
-
-/** What every call of this store shares. */
-export interface S3Context {
-  options: S3StoreOptions & { partBytes: number; concurrency: number };
-  client: S3Client;
-  /** Bucket and the full key. */
-  at(key: string): { Bucket: string; Key: string };
-  /** Runs a call and gives its failure a name. */
-  call<T>(what: string, run: () => Promise<T>): Promise<T>;
-}
 
 /** A store in an S3 bucket. */
 export function createS3Store(given: S3StoreOptions): Store {
