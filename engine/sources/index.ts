@@ -1,11 +1,11 @@
 import type { SourcePolicy } from '../../policies/policy.ts';
 import { createFilesSource } from './files/index.ts';
-import { createPostgresLogicalSource } from './postgres/index.ts';
+import { createPostgresLogicalSource } from './postgres-logical/index.ts';
 import type { Source } from './source.ts';
 
 export { createFilesSource } from './files/index.ts';
 export { withHooks } from './hooks.ts';
-export { createPostgresLogicalSource } from './postgres/index.ts';
+export { createPostgresLogicalSource } from './postgres-logical/index.ts';
 export type {
   SealResult,
   Source,

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { testRestoreDatabase } from '../../engine/sources/postgres/test-restore.ts';
+import { testRestoreDatabase } from '../../engine/sources/postgres-logical/test-restore.ts';
 import type { Check } from '../../policies/recovery-point.ts';
 import { type Bench, makeBench, makeShop, type Sealed } from './source-postgres-fixture.ts';
 

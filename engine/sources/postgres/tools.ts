@@ -1,7 +1,8 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { Failure } from '../../../policies/failure.ts';
-import { tied } from '../../sites/index.ts';
+import { type PostgresBinaries, tied } from '../../sites/index.ts';
 
 export interface ToolOptions {
   program: string;
@@ -106,4 +107,9 @@ export async function runTool(options: ToolOptions): Promise<string> {
   for await (const chunk of tool.stdout) chunks.push(chunk as Buffer);
   await tool.finished;
   return Buffer.concat(chunks).toString();
+}
+
+/** The full path of a client tool. */
+export function tool(tools: PostgresBinaries, program: string): string {
+  return path.join(tools.binDir, program);
 }

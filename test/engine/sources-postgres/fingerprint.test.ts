@@ -5,7 +5,7 @@ import {
   compareFingerprints,
   type Fingerprint,
   fingerprintScript,
-} from '../../../engine/sources/postgres/fingerprint.ts';
+} from '../../../engine/sources/postgres-logical/fingerprint.ts';
 
 /** Feeds the script cut at the given places. */
 function fingerprintOf(script: string | Buffer, cuts: number[] = []): Promise<Fingerprint> {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { connectionFromUri, libpqEnvironment } from '../../../engine/sources/postgres/connection.ts';
-import { rolesNamedIn, rolesOf } from '../../../engine/sources/postgres/globals.ts';
-import { compareObjects, objectsOf } from '../../../engine/sources/postgres/objects.ts';
-import { splitStatements } from '../../../engine/sources/postgres/statements.ts';
+import { rolesNamedIn, rolesOf } from '../../../engine/sources/postgres-logical/globals.ts';
+import { compareObjects, objectsOf } from '../../../engine/sources/postgres-logical/objects.ts';
+import { splitStatements } from '../../../engine/sources/postgres-logical/statements.ts';
 import { Failure } from '../../../policies/failure.ts';
 
 describe('an SQL script', () => {

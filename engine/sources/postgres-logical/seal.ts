@@ -1,15 +1,15 @@
 import { Readable } from 'node:stream';
 import type { PostgresLogicalSource } from '../../../policies/policy.ts';
 import type { ArtifactWriter, Entry } from '../../artifact/index.ts';
+import { type Connection, libpqEnvironment } from '../postgres/connection.ts';
+import { startTool, tool } from '../postgres/tools.ts';
 import type { SealOptions, SealResult } from '../source.ts';
-import { type Connection, libpqEnvironment } from './connection.ts';
 import { type DumpContext, dumpArguments, dumpPart, fingerprintPart, globalsPart } from './dump-context.ts';
 import { serverFingerprint } from './fingerprint-server.ts';
 import { dumpGlobals } from './globals.ts';
-import { probe, tool } from './probe.ts';
+import { probe } from './probe.ts';
 import { sealDirectoryDump } from './seal-directory.ts';
 import { openSnapshot, type Snapshot } from './snapshot.ts';
-import { startTool } from './tools.ts';
 
 /**
  * Seals one database as of one exported snapshot: pg_dump's custom or directory format, uncompressed, for our own

@@ -1,5 +1,5 @@
 import type { PostgresLogicalSource } from '../../../policies/policy.ts';
-import type { Connection } from './connection.ts';
+import type { Connection } from '../postgres/connection.ts';
 import type { ProbeResult } from './probe.ts';
 import type { Snapshot } from './snapshot.ts';
 

@@ -1,10 +1,9 @@
 import type pg from 'pg';
 import { isFailure } from '../../../policies/failure.ts';
 import type { PostgresBinaries } from '../../sites/index.ts';
-import { type Connection, libpqEnvironment } from './connection.ts';
-import { tool } from './probe.ts';
+import { type Connection, libpqEnvironment } from '../postgres/connection.ts';
+import { runTool, tool } from '../postgres/tools.ts';
 import { quoted, splitStatements, unquoted } from './statements.ts';
-import { runTool } from './tools.ts';
 
 const identifier = String.raw`("(?:[^"]|"")*"|[^\s;,"]+)`;
 

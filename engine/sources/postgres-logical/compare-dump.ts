@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { PostgresBinaries } from '../../sites/index.ts';
-import { type Connection, connect, libpqEnvironment } from './connection.ts';
+import { type Connection, connect, libpqEnvironment } from '../postgres/connection.ts';
+import { runTool, startTool, tool } from '../postgres/tools.ts';
 import type { DumpFiles } from './dump-files.ts';
 import {
   compareFingerprints,
@@ -11,8 +12,6 @@ import {
 } from './fingerprint.ts';
 import { type ServerFingerprint, serverFingerprint } from './fingerprint-server.ts';
 import { compareObjects, objectsOf } from './objects.ts';
-import { tool } from './probe.ts';
-import { runTool, startTool } from './tools.ts';
 
 export interface CompareOptions {
   files: DumpFiles;

@@ -1,7 +1,7 @@
 import type { PostgresLogicalSource } from '../../../policies/policy.ts';
+import { connectionOf } from '../postgres/connection.ts';
 import type { Source } from '../source.ts';
 import { compareDatabase } from './compare.ts';
-import { connectionOf } from './connection.ts';
 import { probe } from './probe.ts';
 import { restoreDatabase } from './restore.ts';
 import { sealDatabase } from './seal.ts';

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { type Connection, connect } from './connection.ts';
+import { type Connection, connect } from '../postgres/connection.ts';
 
 /** A moment of the database, held open so that other connections can read the very same one. */
 export interface Snapshot {

@@ -7,13 +7,12 @@ import { Failure, isFailure } from '../../../policies/failure.ts';
 import type { PointReader } from '../../artifact/index.ts';
 import { findPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
 import { readContent } from '../content.ts';
+import { type Connection, connect, connectionFromUri, libpqEnvironment } from '../postgres/connection.ts';
+import { runTool, startTool, tool } from '../postgres/tools.ts';
 import type { RestoreOptions, RestoreResult } from '../source.ts';
-import { type Connection, connect, connectionFromUri, libpqEnvironment } from './connection.ts';
 import { dumpPart, globalsPart } from './dump-context.ts';
 import { partOf, unpackDump } from './dump-files.ts';
 import { rolesOf } from './globals.ts';
-import { tool } from './probe.ts';
-import { runTool, startTool } from './tools.ts';
 
 /**
  * Restores into an existing, empty database, in one transaction: a restore that fails leaves nothing. Owners and grants

@@ -11,13 +11,12 @@ import {
   reapInstances,
 } from '../../sites/index.ts';
 import { checkFromDamage, failedCheck, passedCheck } from '../checks.ts';
+import { type Connection, connect, connectionFromUri, libpqEnvironment } from '../postgres/connection.ts';
+import { runTool, tool } from '../postgres/tools.ts';
 import type { TestRestoreOptions } from '../source.ts';
 import { compareDump } from './compare-dump.ts';
-import { type Connection, connect, connectionFromUri, libpqEnvironment } from './connection.ts';
 import { type DumpFiles, unpackDump } from './dump-files.ts';
 import { applyGlobals, ensureRoles, rolesNamedIn } from './globals.ts';
-import { tool } from './probe.ts';
-import { runTool } from './tools.ts';
 
 const database = 'restored';
 const jobs = 2;

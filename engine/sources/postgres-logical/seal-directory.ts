@@ -2,13 +2,12 @@ import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { ArtifactWriter } from '../../artifact/index.ts';
 import { sealTree } from '../files/seal.ts';
+import { libpqEnvironment } from '../postgres/connection.ts';
+import { runTool, tool } from '../postgres/tools.ts';
 import type { SealOptions, SealResult } from '../source.ts';
-import { libpqEnvironment } from './connection.ts';
 import { type DumpContext, dumpArguments, dumpFolder, fingerprintPart, globalsPart } from './dump-context.ts';
 import { serverFingerprint } from './fingerprint-server.ts';
 import { dumpGlobals } from './globals.ts';
-import { tool } from './probe.ts';
-import { runTool } from './tools.ts';
 
 const progressMs = 1_000;
 

@@ -1,9 +1,8 @@
-import path from 'node:path';
 import type pg from 'pg';
 import { Failure } from '../../../policies/failure.ts';
 import type { SourceFacts } from '../../../policies/recovery-point.ts';
 import { findPostgresBinaries, installHint, listPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
-import { type Connection, connect } from './connection.ts';
+import { type Connection, connect } from '../postgres/connection.ts';
 
 export interface ProbeResult {
   estimatedBytes: number;
@@ -110,9 +109,4 @@ async function systemIdentifier(client: pg.Client): Promise<string | null> {
     if ((error as { code?: string }).code === '42501') return null;
     throw error;
   }
-}
-
-/** The full path of a client tool. */
-export function tool(tools: PostgresBinaries, program: string): string {
-  return path.join(tools.binDir, program);
 }

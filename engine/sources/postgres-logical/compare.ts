@@ -4,14 +4,13 @@ import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { PointReader } from '../../artifact/index.ts';
 import { findPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
+import { connectionFromUri, libpqEnvironment } from '../postgres/connection.ts';
+import { startTool, tool } from '../postgres/tools.ts';
 import type { SourceComparison } from '../source.ts';
 import { summary } from './compare-dump.ts';
-import { connectionFromUri, libpqEnvironment } from './connection.ts';
 import { dumpPart } from './dump-context.ts';
 import { unpackDump } from './dump-files.ts';
 import { compareFingerprints, type Fingerprint, fingerprintScript } from './fingerprint.ts';
-import { tool } from './probe.ts';
-import { startTool } from './tools.ts';
 
 const differencesMax = 20;
 
