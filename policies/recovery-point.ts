@@ -17,6 +17,8 @@ export type BackupClass = z.infer<typeof backupClass>;
 const timestamp = z.iso.datetime();
 const bytes = z.int().nonnegative();
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in lower-case hex');
+/** Names of points, sources and objects become parts of keys and paths: one plain segment, and no hidden one. */
+const plainName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'a plain name');
 
 export const objectRole = z.enum(['artifact', 'manifest', 'key']);
 export type ObjectRole = z.infer<typeof objectRole>;
@@ -25,7 +27,7 @@ export type ObjectRole = z.infer<typeof objectRole>;
 export const sealedObject = z.strictObject({
   role: objectRole,
   /** File name within the point's prefix, e.g. `data.tar.zst.tink`. */
-  name: z.string(),
+  name: plainName,
   bytes,
   sha256,
 });
@@ -80,8 +82,8 @@ export type Validation = z.infer<typeof validation>;
 /** What sealing produced: everything in backup.json but the validation and the signature. */
 export const sealedPoint = z.strictObject({
   format: z.literal(backupFormat),
-  id: z.string(),
-  source: z.strictObject({ name: z.string(), kind: sourceKind, host: z.string() }),
+  id: plainName,
+  source: z.strictObject({ name: plainName, kind: sourceKind, host: z.string() }),
   level,
   /** The point this one needs, null for a full one. */
   parent: z.string().nullable(),
@@ -97,6 +99,8 @@ export const sealedPoint = z.strictObject({
   encryption: z.strictObject({
     scheme: z.literal('tink-streaming-aead/AES256_GCM_HKDF_1MB'),
     recipients: z.array(z.string()).min(1),
+    /** Commits to the point's key, so that no wrapped key but one of this very key is taken for it. Lower-case hex. */
+    keyCheck: z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits'),
   }),
   software: z.string(),
 });

@@ -3,16 +3,15 @@ import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, wri
 import { parentPort } from 'node:worker_threads';
 import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import type { BlockProblem, PackJob, ThreadJob, ThreadReply, UnpackBlock, UnpackJob } from './frame-jobs.ts';
+import { frameBytesMax } from './limits.ts';
 import type { FileIdentity, Piece, PieceResult } from './types.ts';
-import { measureFrame } from './zstd-frame.ts';
+import { measureFrame } from './zstd-frames.ts';
 
 /**
  * The work of one thread: read, hash and compress a frame's pieces; or decompress a frame, verify its blocks and write
  * them out. Everything is synchronous, for nothing else happens here, and it is the fastest there is.
  */
 
-/** Uncompressed bytes of a frame at the most. */
-const frameBytesMax = 4 * 1024 * 1024;
 const input = Buffer.allocUnsafeSlow(frameBytesMax);
 
 function pack(job: PackJob): ThreadReply {
@@ -118,10 +117,14 @@ function unpack(job: UnpackJob): ThreadReply {
   let content: Buffer;
   try {
     const frame = measureFrame(job.compressed);
-    if (frame?.frameBytes !== job.compressed.length) throw new Error('no whole frame');
-    // One output buffer of the right size; a byte more than the frame may hold, so that too much is noticed.
-    const chunkSize = Math.min(frameBytesMax, frame.contentBytes ?? frameBytesMax) + 64;
-    content = zstdDecompressSync(job.compressed, { chunkSize, maxOutputLength: frameBytesMax });
+    if (typeof frame === 'string' || frame.frameBytes !== job.compressed.length) throw new Error('no whole frame');
+    content = zstdDecompressSync(job.compressed, {
+      // One output buffer of the right size; a byte more than the frame may hold, so that too much is noticed.
+      chunkSize: Math.min(frameBytesMax, frame.contentBytes ?? frameBytesMax) + 64,
+      maxOutputLength: frameBytesMax,
+      // A frame that asks for a larger window than a frame may hold is none of ours, and would only cost memory.
+      params: { [zlib.ZSTD_d_windowLogMax]: Math.log2(frameBytesMax) },
+    });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const problems = [{ block: -1, what: `cannot be decompressed (${why})` }];

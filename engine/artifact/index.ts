@@ -10,6 +10,7 @@ export {
   recipientOf,
   type SigningKey,
 } from './keys.ts';
+export { blockBytesMax, frameBytesMax } from './limits.ts';
 export { comparePaths } from './manifest.ts';
 export { openPoint, type PointReader } from './reader.ts';
 export type {
@@ -25,9 +26,7 @@ export type {
 export { verifyPoint } from './verify.ts';
 export {
   type ArtifactWriter,
-  blockBytesMax,
   blockOf,
-  frameBytesMax,
   type SealPointOptions,
   sealPoint,
 } from './writer.ts';

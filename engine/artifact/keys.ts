@@ -1,10 +1,25 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
 import * as age from 'age-encryption';
 import { Failure } from '../../policies/failure.ts';
 
 /** A fresh key for one recovery point: 32 random bytes. */
 export function generatePointKey(): Buffer {
   return randomBytes(32);
+}
+
+/**
+ * What backup.json says of the key without telling it. Anyone can wrap a key for a public recipient; only the point's
+ * own key yields the value that was signed.
+ */
+export function keyCheckOf(key: Uint8Array, pointId: string): string {
+  return Buffer.from(hkdfSync('sha256', key, '', `${pointId}/key`, 32)).toString('hex');
 }
 
 /**

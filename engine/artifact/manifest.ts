@@ -1,4 +1,5 @@
 import { Failure } from '../../policies/failure.ts';
+import { frameBytesMax, frameCompressedMax } from './limits.ts';
 import type { Block, Entry, EntryType, EntryWithBlocks } from './types.ts';
 
 /** The manifest's lines, NDJSON with short keys because there are millions of them. Specified in docs/format.md. */
@@ -85,26 +86,29 @@ export function encodeEntry(entry: Entry): string {
 
 /** An entry line has its type, mode and time; whatever else is there has the type that the format gives it. */
 function isEntryLine(line: Partial<EntryLine>): line is EntryLine {
-  const text = [
-    line.p ?? '',
-    line.p64 ?? '',
-    line.t,
-    line.mt,
-    line.ct ?? '',
-    line.d ?? '',
-    line.i ?? '',
-    line.l ?? '',
-    line.l64 ?? '',
-  ];
-  const counts = [line.m, line.u ?? 0, line.g ?? 0, line.s ?? 0, line.r?.[0] ?? 0, line.r?.[1] ?? 0];
+  const text = [line.p ?? '', line.p64 ?? '', line.t, line.un ?? '', line.gn ?? '', line.l ?? '', line.l64 ?? ''];
+  const times = [line.mt, line.ct ?? '0'];
+  const ids = [line.u ?? 0, line.g ?? 0, ...(line.r === undefined ? [] : [line.r[0], line.r[1]])];
   const named = line.p !== undefined || line.p64 !== undefined;
-  return named && text.every((t) => typeof t === 'string') && counts.every(isCount);
+  return (
+    named &&
+    text.every((t) => typeof t === 'string') &&
+    times.every((t) => typeof t === 'string' && nanoseconds.test(t)) &&
+    [line.d ?? '0', line.i ?? '0'].every((t) => typeof t === 'string' && inode.test(t)) &&
+    isCount(line.m, 0o7777) &&
+    ids.every((n) => isCount(n, 0xffffffff)) &&
+    isCount(line.s ?? 0) &&
+    (line.x === undefined || (isObject(line.x) && Object.values(line.x).every((v) => typeof v === 'string')))
+  );
 }
 
+const nanoseconds = /^-?\d{1,20}$/;
+const inode = /^\d{1,20}$/;
+
 function decodeEntry(line: Partial<EntryLine>): Entry {
-  if (!isEntryLine(line)) throw malformed(`${JSON.stringify(line).slice(0, 200)} is no entry`);
+  if (!isEntryLine(line)) throw malformed(`a line is no entry (its path: ${shown(line.p ?? line.p64)})`);
   const type = typesByLetter.get(line.t as 'f');
-  if (!type) throw malformed(`an entry has the unknown type ${JSON.stringify(line.t)}`);
+  if (!type) throw malformed(`an entry has the unknown type ${shown(line.t)}`);
   const link =
     line.l !== undefined ? Buffer.from(line.l) : line.l64 !== undefined ? Buffer.from(line.l64, 'base64') : null;
   return {
@@ -211,8 +215,15 @@ export async function decodeManifest(
       },
     );
   }
-  if (typeof header.id !== 'string' || !Array.isArray(header.artifacts)) throw malformed('its header is incomplete');
-  return { header: header as ManifestHeader, entries: decodeEntries(lines) };
+  if (!isHeader(header)) throw malformed('its header is incomplete');
+  return { header, entries: decodeEntries(lines, header.artifacts.length) };
+}
+
+function isHeader(header: Partial<ManifestHeader>): header is ManifestHeader {
+  const { id, artifacts } = header;
+  if (typeof id !== 'string' || !Array.isArray(artifacts)) return false;
+  const whole = artifacts.every((a) => isObject(a) && typeof a.id === 'string' && typeof a.source === 'string');
+  return whole && artifacts[0]?.id === id;
 }
 
 interface Counts {
@@ -221,8 +232,8 @@ interface Counts {
   bytes: number;
 }
 
-async function* decodeEntries(lines: AsyncIterator<string>): AsyncGenerator<EntryWithBlocks> {
-  const seen: Counts = { entries: 0, blocks: 0, bytes: 0 };
+async function* decodeEntries(lines: AsyncIterator<string>, artifacts: number): AsyncGenerator<EntryWithBlocks> {
+  const seen: Seen = { entries: 0, blocks: 0, bytes: 0, artifacts };
   let last: Uint8Array | null = null;
   let line = await nextLine(lines);
   while (!('end' in line)) {
@@ -242,7 +253,7 @@ async function* decodeEntries(lines: AsyncIterator<string>): AsyncGenerator<Entr
     // Whoever did not ask for all the blocks has the rest read over here.
     line = state.following ?? (await nextLine(lines));
     while ('blocks' in line || 'unstable' in line) {
-      if ('blocks' in line) count(seen, tuplesOf(line));
+      if ('blocks' in line) tuplesOf(line, seen);
       line = await nextLine(lines);
     }
   }
@@ -254,6 +265,11 @@ async function* decodeEntries(lines: AsyncIterator<string>): AsyncGenerator<Entr
   if (!more.done) throw malformed('something follows its end');
 }
 
+/** What went by, and how many artifacts a block may refer to. */
+interface Seen extends Counts {
+  artifacts: number;
+}
+
 interface BlocksState {
   /** The line after the blocks, when they were read to their end. */
   following: Line | null;
@@ -263,7 +279,7 @@ interface BlocksState {
 
 async function* decodeBlocks(
   lines: AsyncIterator<string>,
-  seen: Counts,
+  seen: Seen,
   state: BlocksState,
   onUnstable: () => void,
 ): AsyncGenerator<Block> {
@@ -278,34 +294,42 @@ async function* decodeBlocks(
       state.following = next;
       return;
     }
-    const tuples = tuplesOf(next);
-    count(seen, tuples);
-    for (const [artifact, frameOffset, frameBytes, offset, bytes, sha256] of tuples) {
+    for (const [artifact, frameOffset, frameBytes, offset, bytes, sha256] of tuplesOf(next, seen)) {
       yield { artifact, frameOffset, frameBytes, offset, bytes, sha256 };
     }
   }
 }
 
-function count(seen: Counts, blocks: BlockTuple[]): void {
-  seen.blocks += blocks.length;
-  for (const block of blocks) seen.bytes += block[4];
-}
-
-/** The tuples of a blocks line, which are checked, for places in the artifact follow from them. */
-function tuplesOf(line: Line): BlockTuple[] {
+/** The tuples of a blocks line, counted, and checked: places in the artifact and the memory for them follow from them. */
+function tuplesOf(line: Line, seen: Seen): BlockTuple[] {
   if (!Array.isArray(line.blocks)) throw malformed('a line of blocks holds none');
-  for (const tuple of line.blocks) if (!isTuple(tuple)) throw malformed(`${JSON.stringify(tuple)} is no block`);
+  for (const tuple of line.blocks) {
+    if (!isTuple(tuple, seen.artifacts)) throw malformed('what should be a block is none');
+    seen.blocks++;
+    seen.bytes += tuple[4];
+  }
   return line.blocks;
 }
 
-function isTuple(value: unknown): value is BlockTuple {
+function isTuple(value: unknown, artifacts: number): value is BlockTuple {
   if (!Array.isArray(value) || value.length !== 6) return false;
-  for (let i = 0; i < 5; i++) if (!isCount(value[i])) return false;
-  return typeof value[5] === 'string' && value[5].length === 64;
+  const [artifact, frameOffset, frameBytes, offset, bytes, sha256] = value as BlockTuple;
+  if (!isCount(artifact, artifacts - 1) || !isCount(frameOffset)) return false;
+  if (!isCount(frameBytes, frameCompressedMax) || !isCount(offset, frameBytesMax)) return false;
+  return isCount(bytes, frameBytesMax - offset) && bytes > 0 && typeof sha256 === 'string' && sha256.length === 64;
 }
 
-function isCount(value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
+function isCount(value: unknown, max = Number.MAX_SAFE_INTEGER): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A value out of a line, for a message: short, and whatever it is. */
+function shown(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value.slice(0, 200)) : typeof value;
 }
 
 type Line = Record<string, unknown>;
@@ -323,8 +347,8 @@ function parse(line: string): Line {
   } catch (error) {
     throw malformed('a line is not JSON', error);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed('a line is no JSON object');
-  return value as Line;
+  if (!isObject(value)) throw malformed('a line is no JSON object');
+  return value;
 }
 
 function malformed(what: string, cause?: unknown): Failure {

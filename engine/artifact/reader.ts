@@ -11,7 +11,8 @@ import {
 import { readBytes, type Store } from '../stores/index.ts';
 import { parseBackupJson, parseSealedJson } from './backup-json.ts';
 import { acquireFramePool } from './frame-pool.ts';
-import { unwrapKey } from './keys.ts';
+import { keyCheckOf, unwrapKey } from './keys.ts';
+import { frameBlocksMax, frameBytesMax, frameCompressedMax } from './limits.ts';
 import { decodeManifest } from './manifest.ts';
 import { openStream, type StreamDecryptor } from './tink.ts';
 import type { EntryWithBlocks } from './types.ts';
@@ -58,6 +59,9 @@ export async function openPoint(options: OpenPointOptions): Promise<PointReader>
     });
   });
   const key = await unwrapKey(wrapped, options.identity, backup.encryption.recipients);
+  // Whoever may write into the store could wrap a key of their own, and seal other objects with it.
+  if (keyCheckOf(key, id) !== backup.encryption.keyCheck)
+    throw corrupt(`${prefix}${keyName} holds another key than the one that sealed it`);
   const open = async (role: ObjectRole) => {
     const object = objectOf(backup, role);
     const { bytes } = await store.head(prefix + object.name);
@@ -171,15 +175,12 @@ export async function* plaintext(stream: StreamDecryptor): AsyncGenerator<Buffer
 /** Far more than any entry with its attributes, or a line of blocks. */
 const lineLengthMax = 16 * 1024 * 1024;
 
-/** Compressed bytes of a manifest's frame at the most: zstd's bound for 4 MiB that do not compress. */
-const manifestFrameBytesMax = 4 * 1024 * 1024 + 64 * 1024;
-
 async function* manifestLines(stream: StreamDecryptor): AsyncGenerator<string> {
   const pool = acquireFramePool();
   let rest = '';
   const decoder = new TextDecoder();
   try {
-    for await (const compressed of splitFrames(plaintext(stream), manifestFrameBytesMax)) {
+    for await (const compressed of splitFrames(plaintext(stream), frameCompressedMax)) {
       const { content, problems } = await pool.unpack({ compressed, blocks: [], wantContent: true });
       if (problems[0] || !content) throw corrupt(`a frame of the manifest ${problems[0]?.what ?? 'is empty'}`);
       rest += decoder.decode(content, { stream: true });
@@ -250,13 +251,18 @@ interface FrameOfEntry {
 
 async function* framesOf(entry: EntryWithBlocks): AsyncGenerator<FrameOfEntry> {
   let frame: FrameOfEntry | null = null;
+  let contentBytes = 0;
   for await (const { frameOffset, frameBytes, offset, bytes, sha256 } of entry.blocks) {
-    if (frame && frame.frameOffset !== frameOffset) {
+    // Blocks that name the same bytes again and again are given out a frame's worth at a time.
+    const full = frame && (contentBytes + bytes > frameBytesMax || frame.blocks.length === frameBlocksMax);
+    if (frame && (full || frame.frameOffset !== frameOffset)) {
       yield frame;
       frame = null;
     }
+    if (!frame) contentBytes = 0;
     frame ??= { frameOffset, frameBytes, blocks: [] };
     frame.blocks.push({ offset, bytes, sha256 });
+    contentBytes += bytes;
   }
   if (frame) yield frame;
 }

@@ -4,10 +4,10 @@ import type { ObjectRole, SealedObject } from '../../policies/recovery-point.ts'
 import { passThrough } from './artifact-pass.ts';
 import type { UnpackBlock } from './frame-jobs.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
+import { frameBlocksMax, frameCompressedMax } from './limits.ts';
 import { objectOf, openObject, type PointReader } from './reader.ts';
 import type { Block, EntryWithBlocks, Progress } from './types.ts';
-import { frameBytesMax } from './writer.ts';
-import { measureFrame } from './zstd-frame.ts';
+import { measureFrame } from './zstd-frames.ts';
 
 export interface VerifyOptions {
   signal: AbortSignal;
@@ -26,8 +26,6 @@ export interface VerifyReport {
 }
 
 const problemsMax = 100;
-/** More than any frame of ours takes up compressed. */
-const frameReadBytes = frameBytesMax + 64 * 1024;
 
 /**
  * Reads all of a point: every sealed object's length and SHA-256, every segment, every frame, every block; the frames
@@ -169,9 +167,9 @@ async function verifyArtifact(
   /** Frames that no entry names, up to the given place. */
   async function walkTo(end: number): Promise<void> {
     while (walked < end) {
-      const bytes = await pass.read(walked, Math.min(frameReadBytes, stream.plainBytes - walked));
+      const bytes = await pass.read(walked, Math.min(frameCompressedMax, stream.plainBytes - walked));
       const found = measureFrame(bytes);
-      if (!found || walked + found.frameBytes > end) {
+      if (typeof found === 'string' || walked + found.frameBytes > end) {
         const at = walked;
         walked = end;
         throw new Failure('Corrupt', `${object.name}: there is no frame at ${at}, where the one before it ends.`, {
@@ -246,7 +244,7 @@ async function* framesOf(
     const name = Buffer.from(entry.path).toString();
     let size = 0;
     for await (const block of entry.blocks) {
-      if (frame && frame.offset !== block.frameOffset) {
+      if (frame && (frame.offset !== block.frameOffset || frame.blocks.length === frameBlocksMax)) {
         yield frame;
         frame = null;
       }

@@ -14,15 +14,13 @@ import {
 } from '../../policies/recovery-point.ts';
 import { removeFiles, syncDirectory } from './files.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
-import { generatePointKey, wrapKey } from './keys.ts';
+import { generatePointKey, keyCheckOf, wrapKey } from './keys.ts';
+import { blockBytesMax, frameBytesMax } from './limits.ts';
 import { ManifestEncoder } from './manifest.ts';
 import { createSealedFile, orFull, type SealedFile } from './sealed-file.ts';
 import type { Block, Entry, FrameResult, Piece, PieceResult } from './types.ts';
 
 export const sealedJsonName = 'sealed.json';
-/** Uncompressed bytes of a frame, and of a block, at the most. */
-export const frameBytesMax = 4 * 1024 * 1024;
-export const blockBytesMax = 1024 * 1024;
 const compressionLevel = 3;
 const manifestChunkBytes = 1024 * 1024;
 
@@ -124,7 +122,11 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
       facts: result.facts,
       objects,
       compression: { scheme: 'zstd', level: compressionLevel },
-      encryption: { scheme: 'tink-streaming-aead/AES256_GCM_HKDF_1MB', recipients: options.recipients },
+      encryption: {
+        scheme: 'tink-streaming-aead/AES256_GCM_HKDF_1MB',
+        recipients: options.recipients,
+        keyCheck: keyCheckOf(key, point.id),
+      },
       software: options.software,
     });
     const file = path.join(dir, sealedJsonName);

@@ -1,46 +1,67 @@
 import { Failure } from '../../policies/failure.ts';
 
 /**
- * Finds where zstd frames end, by their headers alone (RFC 8878, sections 3.1.1 and 3.1.1.2). Needed because Node's
- * streaming decompressor stops after the first frame of a chunk, unlike `zstd -d`.
+ * Where zstd frames end and how much they hold, by their headers alone (RFC 8878, sections 3.1.1 and 3.1.1.2). Needed
+ * to walk an artifact frame by frame, and because Node's streaming decompressor stops after the first frame of a
+ * chunk, unlike `zstd -d`.
  */
 
-const magic = 0xfd2fb528;
-/** Magic and the largest frame header. */
-const headerBytesMax = 4 + 14;
-const dictionaryIdBytes = [0, 1, 2, 4];
-const contentSizeBytes = [0, 2, 4, 8];
-const rleBlock = 1;
-
-/** Length of the frame that begins at `offset`; null when more bytes are needed to tell. Throws Corrupt. */
-export function frameLength(bytes: Buffer, offset: number): number | null {
-  if (bytes.length < offset + 5) return null;
-  if (bytes.readUInt32LE(offset) !== magic) throw damaged('what should be a zstd frame is none');
-  const descriptor = bytes[offset + 4] ?? 0;
-  const singleSegment = (descriptor & 0x20) !== 0;
-  const sizeFlag = descriptor >> 6;
-  const sizeBytes = sizeFlag === 0 && singleSegment ? 1 : (contentSizeBytes[sizeFlag] ?? 0);
-  let at = offset + 5 + (singleSegment ? 0 : 1) + (dictionaryIdBytes[descriptor & 3] ?? 0) + sizeBytes;
-  for (;;) {
-    if (bytes.length < at + 3) return null;
-    const header = bytes.readUIntLE(at, 3);
-    const size = header >> 3;
-    at += 3 + (((header >> 1) & 3) === rleBlock ? 1 : size);
-    if ((header & 1) === 1) break;
-  }
-  const end = at + ((descriptor & 4) !== 0 ? 4 : 0);
-  return bytes.length < end ? null : end - offset;
+export interface ZstdFrame {
+  frameBytes: number;
+  /** Null where the frame does not say; ours always do. */
+  contentBytes: number | null;
 }
 
-/** Cuts a stream of bytes into whole frames. Throws Corrupt when it ends within one. */
+const magic = 0xfd2fb528;
+const blockHeaderBytes = 3;
+const checksumBytes = 4;
+const rle = 1;
+const reserved = 3;
+/** Magic and the largest frame header. */
+const headerBytesMax = 4 + 14;
+
+/** Measures the frame that begins at `offset`. `short`: its end is not among the bytes. `none`: no frame begins there. */
+export function measureFrame(bytes: Uint8Array, offset = 0): ZstdFrame | 'short' | 'none' {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (offset + 5 > view.length) return 'short';
+  if (view.readUInt32LE(offset) !== magic) return 'none';
+  const descriptor = view[offset + 4] ?? 0;
+  const single = (descriptor & 0x20) !== 0;
+  const dictionaryBytes = [0, 1, 2, 4][descriptor & 3] ?? 0;
+  const sizeFlag = descriptor >> 6;
+  const sizeBytes = sizeFlag === 0 ? Number(single) : 1 << sizeFlag;
+  const sizeAt = offset + 5 + (single ? 0 : 1) + dictionaryBytes;
+  if (sizeAt + sizeBytes > view.length) return 'short';
+  const contentBytes = contentSize(view, sizeAt, sizeBytes);
+  for (let at = sizeAt + sizeBytes; at + blockHeaderBytes <= view.length; ) {
+    const header = view.readUIntLE(at, blockHeaderBytes);
+    const type = (header >> 1) & 3;
+    if (type === reserved) return 'none';
+    at += blockHeaderBytes + (type === rle ? 1 : header >> 3);
+    if ((header & 1) === 0) continue;
+    const end = at + ((descriptor & 4) !== 0 ? checksumBytes : 0);
+    return end > view.length ? 'short' : { frameBytes: end - offset, contentBytes };
+  }
+  return 'short';
+}
+
+function contentSize(view: Buffer, at: number, bytes: number): number | null {
+  if (bytes === 0) return null;
+  if (bytes === 8) return Number(view.readBigUInt64LE(at));
+  // Two bytes count from 256, for one byte would have done below that.
+  return view.readUIntLE(at, bytes) + (bytes === 2 ? 256 : 0);
+}
+
+/** Cuts a stream of bytes into whole frames. Throws Corrupt where it is no frames, or one too long or cut off. */
 export async function* splitFrames(chunks: AsyncIterable<Buffer>, frameBytesMax: number): AsyncGenerator<Buffer> {
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of chunks) {
     const bytes: Buffer = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     let at = 0;
-    for (let length = frameLength(bytes, at); length !== null; length = frameLength(bytes, at)) {
-      yield bytes.subarray(at, at + length);
-      at += length;
+    for (let frame = measureFrame(bytes, at); frame !== 'short'; frame = measureFrame(bytes, at)) {
+      if (frame === 'none') throw damaged('what should be a zstd frame is none');
+      yield bytes.subarray(at, at + frame.frameBytes);
+      at += frame.frameBytes;
     }
     rest = bytes.subarray(at);
     if (rest.length > frameBytesMax + headerBytesMax) throw damaged('a zstd frame is longer than the format allows');

@@ -2,10 +2,22 @@ import { createHash } from 'node:crypto';
 import { Failure } from '../../policies/failure.ts';
 import type { Store } from './store.ts';
 
-/** A small object, whole. */
+/** Far more than a description or a wrapped key takes up. */
+const smallBytesMax = 4 * 1024 * 1024;
+
+/** A small object, whole. Throws Corrupt when it is none: whoever may write into a store must not fill our memory. */
 export async function readBytes(store: Store, key: string, signal?: AbortSignal): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of await store.get(key, undefined, signal)) chunks.push(chunk as Buffer);
+  let bytes = 0;
+  for await (const chunk of (await store.get(key, undefined, signal)) as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > smallBytesMax) {
+      throw new Failure('Corrupt', `${key} in ${store.name} is damaged: it has more than ${smallBytesMax} bytes.`, {
+        next: 'Use another copy of this recovery point; find out who wrote this.',
+      });
+    }
+    chunks.push(chunk);
+  }
   return Buffer.concat(chunks);
 }
 

@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { Failure } from '../../../policies/failure.ts';
-import type { Entry } from '../../artifact/index.ts';
+import { comparePaths, type Entry } from '../../artifact/index.ts';
 
 /**
  * Watches the entries of a manifest as they come, and refuses one that could lead out of its tree. A manifest is
@@ -26,7 +26,11 @@ export function createGuard(): (entry: Entry) => void {
       const link = latin1(entry.link ?? new Uint8Array());
       assertPlain(link);
       if (link === '') throw escaping(path, 'is a further name of nothing');
+      // First names come first: so no two names wait for each other, and none for itself.
+      if (comparePaths(entry.link ?? new Uint8Array(), entry.path) >= 0)
+        throw escaping(path, 'is a further name of what comes after it');
     }
+    if (entry.type === 'symlink' && (entry.link ?? []).length === 0) throw escaping(path, 'is a link to nowhere');
   };
 }
 

@@ -24,7 +24,7 @@ const sealed: SealedPoint = {
   facts: { path: '/srv/shöp', peak: 1_000_000, open: true, none: null },
   objects: [{ role: 'artifact', name: 'data.tar.zst.tink', bytes: 100, sha256: 'a'.repeat(64) }],
   compression: { scheme: 'zstd', level: 3 },
-  encryption: { scheme: 'tink-streaming-aead/AES256_GCM_HKDF_1MB', recipients: ['age1abc'] },
+  encryption: { scheme: 'tink-streaming-aead/AES256_GCM_HKDF_1MB', recipients: ['age1abc'], keyCheck: 'b'.repeat(64) },
   software: 'backup-coordinator 0.1.0',
 };
 const validation: Validation = { finishedAt: '2026-01-02T03:06:05.000Z', passed: true, checks: [] };

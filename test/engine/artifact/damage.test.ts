@@ -1,9 +1,10 @@
 import { cpSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { assertSealedFor, generateIdentity, openPoint, verifyPoint } from '../../../engine/artifact/index.ts';
 import type { Store } from '../../../engine/stores/index.ts';
-import { Failure } from '../../../policies/failure.ts';
+import { Failure, isFailure } from '../../../policies/failure.ts';
 import type { ObjectRole, SealedPoint } from '../../../policies/recovery-point.ts';
 import {
   failureOf,
@@ -156,6 +157,53 @@ describe('verifying a point', () => {
     });
     const report = await verifyPoint(await openHere(place, mixed), { signal });
     expect(report).toEqual({ objects: 3, entries: 2, blocks: 2, bytes: 10_000, problems: [] });
+  });
+});
+
+describe('damage of any kind', () => {
+  let small: SealedPoint;
+  beforeAll(async () => {
+    small = await sealParts(place, { a: noise(20_000, 7), b: noise(3, 8) });
+  });
+
+  const half = (b: Buffer) => b.length >> 1;
+  const kinds: Record<string, (b: Buffer, at: number) => Buffer> = {
+    'a flipped bit': (b, at) => flip(at)(b),
+    'a zeroed byte': (b, at) => Buffer.concat([b.subarray(0, at), Buffer.of(0), b.subarray(at + 1)]),
+    'a missing byte': (b, at) => Buffer.concat([b.subarray(0, at), b.subarray(at + 1)]),
+    'a byte more': (b, at) => Buffer.concat([b.subarray(0, at), Buffer.of(at & 0xff), b.subarray(at)]),
+    'a cut': (b, at) => b.subarray(0, at),
+    'a repeated stretch': (b, at) => Buffer.concat([b.subarray(0, at), b]),
+    'exchanged halves': (b) => Buffer.concat([b.subarray(half(b)), b.subarray(0, half(b))]),
+    nothing: () => Buffer.alloc(0),
+  };
+
+  test('at any place of any object is found, and the object named', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom('artifact' as const, 'manifest' as const, 'key' as const),
+        fc.constantFrom(...Object.keys(kinds)),
+        fc.nat(),
+        async (role, kind, where) => {
+          const file = fileOf(role, small);
+          const good = readFileSync(file);
+          const bad = kinds[kind]?.(Buffer.from(good), where % good.length) ?? good;
+          fc.pre(!bad.equals(good));
+          writeFileSync(file, bad);
+          try {
+            const found = await openHere(place, small).then(
+              async (reader) => (await verifyPoint(reader, { signal })).problems.join('\n'),
+              (error: unknown) => (isFailure(error, 'Corrupt') ? error.message : Promise.reject(error)),
+            );
+            expect(found).toMatch(role === 'key' ? /key/ : new RegExp(path.basename(file)));
+          } finally {
+            writeFileSync(file, good);
+          }
+        },
+      ),
+      { numRuns: 120 },
+    );
+    expect((await verifyPoint(await openHere(place, small), { signal })).problems).toEqual([]);
   });
 });
 

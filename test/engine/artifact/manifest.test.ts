@@ -163,9 +163,9 @@ describe('a damaged manifest is refused:', () => {
     ],
     'a block lies nowhere': [
       joined([...lines.slice(0, 2), '{"blocks":[[0,-1,1,1,1,"00"]]}', ...lines.slice(3)]),
-      'no block',
+      'should be a block',
     ],
-    'a block is null': [joined([...lines.slice(0, 2), '{"blocks":[null]}', ...lines.slice(3)]), 'no block'],
+    'a block is null': [joined([...lines.slice(0, 2), '{"blocks":[null]}', ...lines.slice(3)]), 'should be a block'],
     'the end has no counts': [joined([...lines.slice(0, -1), '{"end":null}']), 'at its end'],
   };
   for (const [name, [text, reason]] of Object.entries(cases)) {
@@ -173,6 +173,69 @@ describe('a damaged manifest is refused:', () => {
       const { type, message } = await failureOf(decode(text));
       expect(type).toBe('Corrupt');
       expect(message).toContain(reason);
+    });
+  }
+
+  const hash = '0'.repeat(64);
+  const MiB = 1024 * 1024;
+  const hostileBlocks: Record<string, unknown[]> = {
+    'of an artifact that the header does not name': [1, 0, 10, 0, 5, hash],
+    'in a frame larger than frames are': [0, 0, 2 ** 40, 0, 5, hash],
+    'beyond what a frame may hold': [0, 0, 10, 4 * MiB, 5, hash],
+    'larger than a frame': [0, 0, 10, 0, 4 * MiB + 1, hash],
+    'of no bytes': [0, 0, 10, 0, 0, hash],
+    'at half a byte': [0, 0.5, 10, 0, 5, hash],
+    'at a place beyond counting': [0, 2 ** 60, 10, 0, 5, hash],
+    'without a hash': [0, 0, 10, 0, 5],
+    'with a number for a hash': [0, 0, 10, 0, 5, 7],
+    'with something more': [0, 0, 10, 0, 5, hash, 1],
+  };
+  for (const [name, tuple] of Object.entries(hostileBlocks)) {
+    test(`a block ${name}`, async () => {
+      const line = JSON.stringify({ blocks: [tuple] });
+      expect(await failureOf(decode(joined([...lines.slice(0, 2), line, ...lines.slice(3)])))).toMatchObject({
+        type: 'Corrupt',
+        message: expect.stringContaining('should be a block'),
+      });
+    });
+  }
+
+  const hostileEntries: Record<string, string> = {
+    'a time that is no number': '"mt":"soon"',
+    'a time of a million digits': `"mt":"${'9'.repeat(1_000_000)}"`,
+    'a time that is a list': '"mt":["1"]',
+    'a mode beyond the bits there are': '"mt":"1","m":65536',
+    'an owner beyond 32 bits': '"mt":"1","u":4294967296',
+    'a name of an owner that is a list': '"mt":"1","un":["root"]',
+    'a device without its second number': '"mt":"1","r":[1]',
+    'a device that is a text': '"mt":"1","r":"ab"',
+    'attributes that are a list': '"mt":"1","x":["a"]',
+    'an attribute that is a number': '"mt":"1","x":{"user.a":4294967295}',
+    'a size below nothing': '"mt":"1","s":-1',
+    'a path that is nested without end': `"mt":"1","p":${'['.repeat(100_000)}${']'.repeat(100_000)}`,
+  };
+  for (const [name, fields] of Object.entries(hostileEntries)) {
+    test(`an entry has ${name}`, async () => {
+      const line = `{"p":"a","t":"f","m":1,${fields}}`;
+      const { type, message } = await failureOf(decode(joined([lines[0], line, ...lines.slice(3)])));
+      expect(type).toBe('Corrupt');
+      expect(message.length).toBeLessThan(400);
+    });
+  }
+
+  const headers: Record<string, string> = {
+    'names no artifact': '"id":"shop-1","artifacts":[]',
+    'does not name its own artifact first': '"id":"shop-1","artifacts":[{"id":"shop-0","source":"shop"}]',
+    'names an artifact of no source': '"id":"shop-1","artifacts":[{"id":"shop-1"}]',
+    'names no list': '"id":"shop-1","artifacts":{"length":1}',
+  };
+  for (const [name, fields] of Object.entries(headers)) {
+    test(`its header ${name}`, async () => {
+      const line = `{"format":"backup-coordinator/manifest/1",${fields}}`;
+      expect(await failureOf(decode(joined([line, ...lines.slice(1)])))).toMatchObject({
+        type: 'Corrupt',
+        message: expect.stringContaining('header is incomplete'),
+      });
     });
   }
 

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { blockBytesMax, frameBytesMax, verifyPoint } from '../../../engine/artifact/index.ts';
 import { makePlace, noise, openHere, type Place, pointDir, read, sealHere, sealParts } from './sealing.ts';
 
@@ -39,6 +40,29 @@ describe('what is sealed reads back equal', () => {
       expect(report).toMatchObject({ objects: 3, entries: 2, bytes: 2 * bytes });
     });
   }
+});
+
+test('contents of any lengths, alone and side by side, read back equal', async () => {
+  const edge = fc
+    .record({
+      unit: fc.constantFrom(1, segment - tag, segment, blockBytesMax, frameBytesMax),
+      times: fc.nat(2),
+      off: fc.integer({ min: -1, max: 1 }),
+    })
+    .map(({ unit, times, off }) => Math.max(0, unit * times + off));
+  const content = fc.record({ bytes: edge, hard: fc.boolean() });
+  await fc.assert(
+    fc.asyncProperty(fc.array(content, { minLength: 1, maxLength: 3 }), async (some) => {
+      const parts = Object.fromEntries(
+        some.map(({ bytes, hard }, i) => [`part ${i}`, hard ? noise(bytes, i + 1) : Buffer.alloc(bytes, 'recovery ')]),
+      );
+      const reader = await openHere(place, await sealParts(place, parts));
+      for (const [name, bytes] of Object.entries(parts)) {
+        expect((await read(reader.content(name))).equals(bytes)).toBe(true);
+      }
+    }),
+    { numRuns: 12 },
+  );
 });
 
 test('an artifact that fills its segment exactly, or misses it by a byte, reads back equal', async () => {

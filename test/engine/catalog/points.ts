@@ -60,7 +60,11 @@ export function makePoint(choices: PointChoices): MadePoint {
         sha256: createHash('sha256').update(bytes).digest('hex'),
       })),
       compression: { scheme: 'zstd', level: 3 },
-      encryption: { scheme: 'tink-streaming-aead/AES256_GCM_HKDF_1MB', recipients: ['age1example'] },
+      encryption: {
+        scheme: 'tink-streaming-aead/AES256_GCM_HKDF_1MB',
+        recipients: ['age1example'],
+        keyCheck: 'c'.repeat(64),
+      },
       software: 'tests',
       validation: {
         finishedAt: capturedAt,

@@ -165,6 +165,9 @@ describe('a manifest of somebody who means harm', () => {
     ['makes the tree itself a link', [link('', 'OUTSIDE')]],
     ['has no root', [entryOf('a')]],
     ['links to a file outside', [root, hard('a', '../victim')]],
+    ['links a file to itself', [root, hard('a', 'a')]],
+    ['links two files to each other', [root, hard('a', 'b'), hard('b', 'a')]],
+    ['has a symbolic link to nowhere', [root, link('a', '')]],
     ['links to a file through a symbolic link', [root, link('a', 'OUTSIDE'), hard('b', 'a/victim')]],
   ])('that %s is refused, and nothing outside is touched', async (_, entries) => {
     expect(await restoreOf(entries)).toMatchObject({
