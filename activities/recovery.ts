@@ -1,5 +1,6 @@
 import { openPoint } from '../engine/artifact/index.ts';
 import type { Catalog } from '../engine/catalog/index.ts';
+import { restoreUri } from '../engine/sources/index.ts';
 import type { Source } from '../engine/sources/source.ts';
 import type { Store } from '../engine/stores/index.ts';
 import { Failure } from '../policies/failure.ts';
@@ -27,6 +28,9 @@ export type RecoveryActivities = ReturnType<typeof createRecoveryActivities>;
 
 export function createRecoveryActivities(deps: RecoveryDependencies) {
   const { policy, catalog } = deps;
+  /** The target as the source takes it. The password joins only here, in the process that needs it. */
+  const placeOf = async (into: RestoreInput['into']): Promise<string> =>
+    'directory' in into ? into.directory : restoreUri(into.databaseUri, policy.restoreTargets, deps.resolveSecret);
   return {
     /** The point asked for, or the newest; and a copy that has it, in the order of the policy. */
     locatePoint: (input: RestoreInput): Promise<Located> =>
@@ -67,7 +71,7 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         report({ bytesTotal: point.backup.content.sourceBytes });
         const source = await deps.source(input.source);
         const restored = await source.restore(point, {
-          into: await targetOf(input, deps.resolveSecret),
+          into: await placeOf(input.into),
           ...(input.paths ? { paths: input.paths } : {}),
           signal,
           onProgress: report,
@@ -75,17 +79,4 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         return { pointId: input.pointId, from: input.from, ...restored };
       }),
   };
-}
-
-/** The target as the source takes it. The password joins only here, in the process that needs it. */
-async function targetOf(input: RestoreInput, resolveSecret: RecoveryDependencies['resolveSecret']): Promise<string> {
-  if ('directory' in input.into) return input.into.directory;
-  const uri = new URL(input.into.databaseUri);
-  if (uri.password !== '') {
-    throw new Failure('UsageInvalid', `The URI of the database to restore into carries a password.`, {
-      next: 'Leave it out, and name it by passwordRef (env:NAME or file:PATH), read where the restore runs.',
-    });
-  }
-  if (input.into.passwordRef) uri.password = encodeURIComponent(await resolveSecret(input.into.passwordRef));
-  return uri.href;
 }

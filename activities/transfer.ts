@@ -1,14 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseBackupJson } from '../engine/artifact/index.ts';
-import { bytesSource, fileSource, readBytes, type Store, verifyObject } from '../engine/stores/index.ts';
+import { bytesSource, fileSource, type Store, verifyObject } from '../engine/stores/index.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
-import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix, type SealedObject } from '../policies/recovery-point.ts';
 import { type ActivityTools, runActivity } from './failure.ts';
 
-/** What a transfer worker is given: store credentials, no key of any kind. */
+/** What a transfer worker is given: store credentials that put and get; they delete nothing. No key of any kind. */
 export interface TransferDependencies {
   policy: Policy;
   store(copy: string): Promise<Store>;
@@ -77,21 +76,6 @@ export function createTransferActivities(deps: TransferDependencies) {
         const stored = await store.put(keyOf(target, backupJsonName), source, { metadata: metadata(backup), signal });
         return { publishedAt: stored.modifiedAt };
       }),
-
-    /** Removes whatever of the point lies in one store, backup.json first, finished or not. Idempotent. */
-    withdrawCopy: (target: CopyTarget): Promise<void> =>
-      runActivity('withdraw', async () => {
-        const store = await deps.store(target.copy);
-        await removePoint(store, pointPrefix(target.plan.source, target.plan.pointId));
-      }),
-
-    /** Removes one copy, once each of the others has shown that it holds the whole point. Idempotent. */
-    pruneCopy: (input: { source: string; pointId: string; copy: string; others: string[] }): Promise<void> =>
-      runActivity('prune', async () => {
-        const prefix = pointPrefix(input.source, input.pointId);
-        for (const other of input.others) await assertHolds(await deps.store(other), prefix, trusted);
-        await removePoint(await deps.store(input.copy), prefix);
-      }),
   };
 }
 
@@ -110,22 +94,4 @@ async function verifyObjects(
     });
     before += object.bytes;
   }
-}
-
-async function assertHolds(store: Store, prefix: string, trusted: string[]): Promise<void> {
-  const backup = parseBackupJson(await readBytes(store, prefix + backupJsonName), trusted);
-  for (const object of backup.objects) {
-    const found = await store.head(prefix + object.name);
-    if (found.bytes === object.bytes && (found.sha256 === null || found.sha256 === object.sha256)) continue;
-    throw new Failure('ChecksumMismatch', `${store.name} holds another ${prefix}${object.name} than was sealed.`, {
-      next: `Run "backupctl backup verify ${backup.id} --copy ${store.name}"; no copy was removed.`,
-    });
-  }
-}
-
-/** Unpublishes first: at no moment is there a point whose objects are partly gone. */
-async function removePoint(store: Store, prefix: string): Promise<void> {
-  await store.delete(prefix + backupJsonName);
-  for await (const object of store.list(prefix)) await store.delete(object.key);
-  for await (const pending of store.listPending(prefix)) await store.abortPut(pending);
 }

@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import type { Catalog } from '../engine/catalog/index.ts';
 import type { Store } from '../engine/stores/index.ts';
+import type { StoreAccess } from '../policies/credentials.ts';
 import type { Policy } from '../policies/policy.ts';
 import { copyPolicy } from './names.ts';
 import type { Output } from './output.ts';
@@ -16,8 +17,8 @@ export interface Context {
   policy(): Promise<Policy>;
   secret(ref: string): Promise<string>;
   catalog(): Promise<Catalog>;
-  /** Throws CopyUnknown. */
-  store(copy: string): Promise<Store>;
+  /** To read from, or with the credentials for another kind of access. Throws CopyUnknown. */
+  store(copy: string, access?: StoreAccess): Promise<Store>;
   /** Throws TemporalUnreachable with the address. */
   temporal(): Promise<Client>;
   close(): Promise<void>;
@@ -52,16 +53,17 @@ export function openContext({ out, env, cwd, policy: given, signal }: ContextOpt
       closers.push(() => catalog.close());
       return catalog;
     }),
-    async store(name) {
+    async store(name, access = 'read') {
       const copy = copyPolicy(await policy(), name);
       const open = async () => {
         const { openStore } = await import('../engine/stores/index.ts');
-        const store = await openStore(copy, secret);
+        const store = await openStore(copy, { access, resolveSecret: secret });
         closers.push(() => store.close());
         return store;
       };
-      const opened = stores.get(name) ?? open();
-      stores.set(name, opened);
+      const key = `${access} ${name}`;
+      const opened = stores.get(key) ?? open();
+      stores.set(key, opened);
       return opened;
     },
     temporal: once(async () => {

@@ -85,7 +85,6 @@ export function createProgram(execute: Execute): Command {
     from?: string;
     path?: string[];
     into?: string;
-    passwordRef?: string;
     host?: string;
     operator?: string;
     reason?: string;
@@ -100,7 +99,6 @@ export function createProgram(execute: Execute): Command {
       .option('--from <copy>', 'the copy to read from (default: the first that has it)')
       .option('--path <glob...>', 'only what matches (files)')
       .option('--into <target>', 'a directory, or postgresql://USER@HOST:PORT/DATABASE without a password')
-      .option('--password-ref <ref>', "the database's password: env:NAME or file:PATH, read where the restore runs")
       .option('--host <name>', 'the machine whose recovery worker writes it (default: local)')
       .option('--operator <name>', 'who asks for it')
       .option('--reason <text>', 'why')

@@ -121,6 +121,12 @@ const directoryCopy = z.strictObject({
   medium: copyCommon.medium.default('disk'),
 });
 
+const keyPair = z.strictObject({
+  accessKeyId: secretRef.describe("Reference to the key's id."),
+  secretAccessKey: secretRef.describe('Reference to its secret half.'),
+});
+export type KeyPair = z.infer<typeof keyPair>;
+
 const s3Copy = z.strictObject({
   ...copyCommon,
   kind: z.literal('s3').describe('A bucket, of AWS or of any server that speaks S3.'),
@@ -134,8 +140,19 @@ const s3Copy = z.strictObject({
     .describe('Bucket in the path instead of the host name; most other servers need it.'),
   accessKeyId: secretRef
     .optional()
-    .describe("Reference to the key's id; left out with the next, AWS's usual chain is asked."),
+    .describe(
+      "Reference to the key's id, for whom `credentials` does not name; left out with the next, AWS's usual chain is asked.",
+    ),
   secretAccessKey: secretRef.optional().describe('Reference to the secret half; the two go together.'),
+  credentials: z
+    .strictObject({
+      write: keyPair.optional().describe('Transfer workers: put, and read back.'),
+      read: keyPair.optional().describe('Coordination and recovery workers, and backupctl: get and list.'),
+      delete: keyPair.optional().describe('Retention workers: get, list and delete.'),
+      hold: keyPair.optional().describe('backupctl hold: legal holds.'),
+    })
+    .default({})
+    .describe('A key pair for each kind of access, so that no worker can do what is not its own work.'),
   storageClass: z.string().default('STANDARD_IA').describe('For new objects, where the server has storage classes.'),
   sse: z
     .enum(['AES256', 'aws:kms'])
@@ -184,6 +201,14 @@ export const notification = z.discriminatedUnion('kind', [
   }),
 ]);
 export type NotificationPolicy = z.infer<typeof notification>;
+
+const restoreTarget = z.strictObject({
+  host: z.string().min(1).describe('As it stands in the URI that a restore goes to.'),
+  port: z.int().min(1).max(65535).default(5432).describe('Its port.'),
+  user: z.string().min(1).describe('Who logs in there to restore.'),
+  password: secretRef.describe('Reference to the password of that user. Held by recovery workers.'),
+});
+export type RestoreTarget = z.infer<typeof restoreTarget>;
 
 export const policySchema = z.strictObject({
   version: z.literal(1).describe('Version of this form.'),
@@ -235,6 +260,10 @@ export const policySchema = z.strictObject({
     .array(copy)
     .min(1)
     .describe('Where every recovery point goes. With production as one: three copies, two media, one off-site.'),
+  restoreTargets: z
+    .array(restoreTarget)
+    .default([])
+    .describe('Database servers that restores go to with a password; it is sent there and nowhere else.'),
   notifications: z.array(notification).default([]).describe('Who is told.'),
 });
 export type Policy = z.infer<typeof policySchema>;

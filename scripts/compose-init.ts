@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { stringify } from 'yaml';
@@ -9,7 +8,10 @@ import {
   readSigningKey,
   recipientOf,
 } from '../engine/artifact/index.ts';
+import { storeAccesses } from '../policies/credentials.ts';
 import { exists } from './stack/cache.ts';
+import { newAccessKey, newSecretKey } from './stack/s3.ts';
+import { newPassword } from './stack/secrets.ts';
 
 /** Makes what docker-compose.yml mounts: secrets, each a file of mode 0600, and a policy that refers to them. */
 
@@ -24,16 +26,18 @@ async function main(): Promise<void> {
   await mkdir(path.join(folder, 'secrets'), { recursive: true, mode: 0o700 });
   const identity = await generateIdentity();
   const signing = generateSigningKey();
-  const password = randomBytes(24).toString('base64url');
   const secrets: Record<string, string> = {
-    'postgres-password': password,
-    'catalog-dsn': `postgresql://postgres:${password}@postgres:5432/catalog`,
+    'postgres-password': newPassword(),
+    'backup-password': newPassword(),
+    'catalog-dsn': `postgresql://catalog:${newPassword()}@postgres:5432/catalog`,
     'signing-key': signing.trim(),
     'age-identity': identity,
   };
   for (const side of ['east', 'west']) {
-    secrets[`${side}-access-key`] = randomBytes(10).toString('hex').toUpperCase();
-    secrets[`${side}-secret-key`] = randomBytes(30).toString('base64url');
+    for (const holder of ['root', ...storeAccesses]) {
+      secrets[`${side}-${holder}-access-key`] = newAccessKey();
+      secrets[`${side}-${holder}-secret-key`] = newSecretKey();
+    }
   }
   for (const [name, value] of Object.entries(secrets)) {
     // A secret that is there stays: data may be sealed for it already.
@@ -48,16 +52,23 @@ async function main(): Promise<void> {
 function policyFor({ recipient, trusted }: { recipient: string; trusted: string }): object {
   const secret = (name: string) => `file:/run/secrets/${name}`;
   const s3 = (side: string, region: string) => ({
-    name: `s3-${side}`,
+    name: side,
     kind: 's3',
     region,
     bucket: 'backups',
     endpoint: `http://s3-${side}:7070`,
     forcePathStyle: true,
-    accessKeyId: secret(`${side}-access-key`),
-    secretAccessKey: secret(`${side}-secret-key`),
+    credentials: Object.fromEntries(
+      storeAccesses.map((access) => [
+        access,
+        {
+          accessKeyId: secret(`${side}-${access}-access-key`),
+          secretAccessKey: secret(`${side}-${access}-secret-key`),
+        },
+      ]),
+    ),
   });
-  const connection = { host: 'postgres', database: 'catalog', user: 'postgres', password: secret('postgres-password') };
+  const connection = { host: 'postgres', database: 'catalog', user: 'backup', password: secret('backup-password') };
   return {
     version: 1,
     site: { region: 'us-east-1' },
@@ -79,6 +90,7 @@ function policyFor({ recipient, trusted }: { recipient: string; trusted: string 
       s3('east', 'us-east-1'),
       s3('west', 'us-west-2'),
     ],
+    restoreTargets: [{ host: 'postgres', user: 'postgres', password: secret('postgres-password') }],
   };
 }
 

@@ -9,18 +9,20 @@ import {
   recipientOf,
 } from '../engine/artifact/index.ts';
 import { loadPolicy } from '../engine/config/index.ts';
+import { type StoreAccess, storeAccesses } from '../policies/credentials.ts';
 import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import { sampleDatabase } from './sample-data.ts';
-import type { RunningS3, RunningTemporal } from './stack/types.ts';
+import { newPassword, secretFile, secretOnce, writeSecret } from './stack/secrets.ts';
+import type { StackS3 } from './stack/stack.ts';
+import type { RunningTemporal } from './stack/types.ts';
 
 export interface EmbeddedPlaces {
   dataDir: string;
   temporal: Pick<RunningTemporal, 'address' | 'namespace'>;
-  postgres: { host: string; port: number; user: string; password: string };
-  catalogDatabase: string;
-  east: RunningS3;
-  west: RunningS3;
+  postgres: { host: string; port: number; user: string };
+  east: StackS3;
+  west: StackS3;
   bucket: string;
   /** A policy file of the user's; its top-level keys take the place of ours. */
   userPolicy?: string;
@@ -39,32 +41,27 @@ export interface EmbeddedPolicy {
  */
 export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<EmbeddedPolicy> {
   const { dataDir, postgres, east, west } = places;
-  const secret = (name: string) => path.join(dataDir, 'secrets', name);
-  await mkdir(path.join(dataDir, 'secrets'), { recursive: true, mode: 0o700 });
-  const signing = await onceSecret(secret('signing-key.pem'), async () => generateSigningKey());
-  const identity = await onceSecret(secret('age-identity'), generateIdentity);
-  const password = encodeURIComponent(postgres.password);
-  const files: Record<string, string> = {
-    'postgres-password': postgres.password,
-    'catalog-dsn': `postgresql://${postgres.user}:${password}@${postgres.host}:${postgres.port}/${places.catalogDatabase}`,
-    'east-access-key': east.accessKeyId,
-    'east-secret-key': east.secretAccessKey,
-    'west-access-key': west.accessKeyId,
-    'west-secret-key': west.secretAccessKey,
-  };
-  for (const [name, value] of Object.entries(files)) await writeFile(secret(name), `${value}\n`, { mode: 0o600 });
+  const secret = (name: string) => secretFile(dataDir, name);
+  const signing = await secretOnce(dataDir, 'signing-key.pem', generateSigningKey);
+  const identity = await secretOnce(dataDir, 'age-identity', generateIdentity);
+  const { catalog } = await loginPasswords(dataDir);
+  const { host, port, user } = postgres;
+  await writeSecret(dataDir, 'catalog-dsn', `postgresql://catalog:${catalog}@${host}:${port}/catalog`);
   for (const folder of ['staging', 'server-disk'])
     await mkdir(path.join(dataDir, folder), { recursive: true, mode: 0o711 });
 
-  const s3 = (name: string, server: RunningS3, side: 'east' | 'west') => ({
+  const keyPair = (side: string, access: StoreAccess) => ({
+    accessKeyId: `file:${secret(`${side}-${access}-access-key`)}`,
+    secretAccessKey: `file:${secret(`${side}-${access}-secret-key`)}`,
+  });
+  const s3 = (name: string, server: StackS3, side: 'east' | 'west') => ({
     name,
     kind: 's3',
     region: server.region,
     bucket: places.bucket,
     endpoint: server.endpoint,
     forcePathStyle: true,
-    accessKeyId: `file:${secret(`${side}-access-key`)}`,
-    secretAccessKey: `file:${secret(`${side}-secret-key`)}`,
+    credentials: Object.fromEntries(storeAccesses.map((access) => [access, keyPair(side, access)])),
   });
   const samples = [
     {
@@ -72,11 +69,11 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
       kind: 'postgres-logical',
       critical: true,
       connection: {
-        host: postgres.host,
-        port: postgres.port,
+        host,
+        port,
         database: sampleDatabase,
-        user: postgres.user,
-        password: `file:${secret('postgres-password')}`,
+        user: 'backup',
+        password: `file:${secret('backup-password')}`,
       },
     },
     { name: 'sample-files', kind: 'files', path: path.join(dataDir, 'sample-files') },
@@ -93,6 +90,7 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
       identity: `file:${secret('age-identity')}`,
     },
     staging: { path: path.join(dataDir, 'staging') },
+    restoreTargets: [{ host, port, user, password: `file:${secret('postgres-password')}` }],
     sources: samples,
     copies: [
       {
@@ -120,6 +118,14 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
   return { file, policy: await loadPolicy(file), isSample };
 }
 
+/** Of the logins that the workers have at the stack's PostgreSQL; made the first time. */
+export async function loginPasswords(dataDir: string): Promise<{ backup: string; catalog: string }> {
+  return {
+    backup: await secretOnce(dataDir, 'backup-password', newPassword),
+    catalog: await secretOnce(dataDir, 'catalog-password', newPassword),
+  };
+}
+
 async function readUserPolicy(file: string): Promise<Record<string, unknown>> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     throw new Failure('PolicyInvalid', `The policy file ${file} cannot be read (${error.code}).`, {
@@ -138,16 +144,4 @@ async function readUserPolicy(file: string): Promise<Record<string, unknown>> {
   throw new Failure('PolicyInvalid', `${file}: expected keys such as "sources:".`, {
     next: 'policies/default.yaml explains every key.',
   });
-}
-
-/** The secret in the file, made the first time. */
-async function onceSecret(file: string, make: () => Promise<string>): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-  const made = (await make()).trim();
-  await writeFile(file, `${made}\n`, { mode: 0o600, flag: 'wx' });
-  return made;
 }

@@ -19,8 +19,8 @@ export interface MainJobOptions {
   policy: Policy;
   /** Restores go into folders below it, which are removed again. */
   workDir: string;
-  /** A server to restore databases into: a URI of its `postgres` database without password, and a reference to that. */
-  restoreServer: { uri: string; passwordRef: string };
+  /** A server to restore databases into: a URI of its `postgres` database, with the password. */
+  restoreServer: string;
   print(line: string): void;
 }
 
@@ -139,7 +139,7 @@ async function compare(source: SourcePolicy, policy: Policy, restored: RestoreRe
   const copy = policy.copies.find((c) => c.name === restored.from);
   if (!copy)
     throw new Failure('CopyUnknown', `The policy has no copy ${restored.from}.`, { next: 'Add it under copies.' });
-  const store = await openStore(copy, resolveSecret);
+  const store = await openStore(copy, { access: 'read', resolveSecret });
   try {
     const point = await openPoint({
       store,
@@ -169,13 +169,9 @@ async function emptyFolder(workDir: string, name: string): Promise<Target> {
 }
 
 async function emptyDatabase({ restoreServer }: MainJobOptions, name: string): Promise<Target> {
-  const { uri, passwordRef } = restoreServer;
   const database = `restored_${name.replaceAll('-', '_')}`;
-  const withPassword = new URL(uri);
-  withPassword.password = encodeURIComponent(await resolveSecret(passwordRef));
-  const admin = withPassword.href;
   const run = async (...statements: string[]) => {
-    const client = new pg.Client({ connectionString: admin });
+    const client = new pg.Client({ connectionString: restoreServer });
     await client.connect();
     try {
       for (const statement of statements) await client.query(statement);
@@ -185,10 +181,11 @@ async function emptyDatabase({ restoreServer }: MainJobOptions, name: string): P
   };
   const drop = `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(database)} WITH (FORCE)`;
   await run(drop, `CREATE DATABASE ${pg.escapeIdentifier(database)} TEMPLATE template0`);
-  const databaseUri = new URL(uri);
-  databaseUri.pathname = `/${database}`;
-  withPassword.pathname = `/${database}`;
-  return { into: { databaseUri: databaseUri.href, passwordRef }, place: withPassword.href, remove: () => run(drop) };
+  const place = new URL(restoreServer);
+  place.pathname = `/${database}`;
+  const databaseUri = new URL(place);
+  databaseUri.password = '';
+  return { into: { databaseUri: databaseUri.href }, place: place.href, remove: () => run(drop) };
 }
 
 /** The innermost reason, as a Failure. */

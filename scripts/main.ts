@@ -2,10 +2,10 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { Failure } from '../policies/failure.ts';
 import { roles } from '../policies/queues.ts';
-import { writeEmbeddedPolicy } from './embedded-policy.ts';
+import { loginPasswords, writeEmbeddedPolicy } from './embedded-policy.ts';
 import { runMainJob } from './main-job.ts';
-import { makeSampleDatabase, makeSampleTree } from './sample-data.ts';
-import { ensureDatabase } from './stack/database.ts';
+import { makeSampleDatabase, makeSampleTree, sampleDatabase } from './sample-data.ts';
+import { ensureBackupLogin, ensureCatalogLogin } from './stack/database.ts';
 import type { Stack } from './stack/stack.ts';
 import { startWorkers } from './workers.ts';
 
@@ -29,19 +29,17 @@ export interface Served {
   stop(): Promise<void>;
 }
 
-const catalogDatabase = 'catalog';
-
 /** What runs on the stack: policy, sample data, workers, the main job; then the workers serve until `stop`. */
 export async function runMain(stack: Stack, options: MainOptions, output: MainOutput): Promise<Served> {
   const { dataDir, postgres, temporal, east, west, bucket } = stack;
   const { step, print } = output;
-  await ensureDatabase(postgres.uri(), catalogDatabase);
-  const { host, port, user, password } = postgres;
+  const passwords = await loginPasswords(dataDir);
+  await ensureCatalogLogin(postgres.uri(), passwords.catalog);
+  const { host, port, user } = postgres;
   const { file, policy, isSample } = await writeEmbeddedPolicy({
     dataDir,
     temporal,
-    postgres: { host, port, user, password },
-    catalogDatabase,
+    postgres: { host, port, user },
     east,
     west,
     bucket,
@@ -50,6 +48,7 @@ export async function runMain(stack: Stack, options: MainOptions, output: MainOu
   step(`policy: ${file}`);
   if (isSample) {
     await makeSampleDatabase(postgres.uri());
+    await ensureBackupLogin(postgres.uri(), passwords.backup, [sampleDatabase]);
     await makeSampleTree(path.join(dataDir, 'sample-files'));
     step('sample data: the database shop, and a file tree');
   }
@@ -74,10 +73,7 @@ export async function runMain(stack: Stack, options: MainOptions, output: MainOu
       client,
       policy,
       workDir: path.join(dataDir, 'restored'),
-      restoreServer: {
-        uri: `postgresql://${user}@${host}:${port}/postgres`,
-        passwordRef: `file:${path.join(dataDir, 'secrets', 'postgres-password')}`,
-      },
+      restoreServer: postgres.uri(),
       print,
     }).then(
       () => null,

@@ -1,7 +1,9 @@
 import { access, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { loadPolicy } from '../engine/config/index.ts';
 import type { Role } from '../policies/queues.ts';
+import { roleEnvironment } from './role-environment.ts';
 import { type RunningProcess, startProcess } from './stack/process.ts';
 
 export interface WorkersOptions {
@@ -78,8 +80,7 @@ async function startWorker(
       '--ready-file',
       readyFile,
     ],
-    // The policy may refer to secrets as env:NAME, which only this process's environment has.
-    env: Object.fromEntries(Object.entries(process.env).flatMap(([k, v]) => (v === undefined ? [] : [[k, v]]))),
+    env: roleEnvironment(role, await loadPolicy(policyFile), host, process.env),
     logFile,
     failure: 'TemporalUnreachable',
     stopTimeoutMs: 30_000,

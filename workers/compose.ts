@@ -3,20 +3,23 @@ import type { Client } from '@temporalio/client';
 import { createCoordinationActivities } from '../activities/coordination.ts';
 import { createHostActivities } from '../activities/host.ts';
 import { createRecoveryActivities } from '../activities/recovery.ts';
+import { createRetentionActivities } from '../activities/retention.ts';
 import { createSlotActivities } from '../activities/slot.ts';
 import { createTransferActivities } from '../activities/transfer.ts';
 import { createValidationActivities } from '../activities/validation.ts';
 import { createWatchHolders } from '../activities/watch-holders.ts';
 import { readSigningKey } from '../engine/artifact/index.ts';
 import { openCatalog } from '../engine/catalog/index.ts';
-import { resolveSecret } from '../engine/config/index.ts';
+import { secretsAmong } from '../engine/config/index.ts';
 import { notify } from '../engine/notify/index.ts';
 import { openSource, type Source } from '../engine/sources/index.ts';
 import { createDirectoryStore, openStore, type Store } from '../engine/stores/index.ts';
+import { accessOf } from '../policies/credentials.ts';
 import { Failure } from '../policies/failure.ts';
 import { sourcePolicy } from '../policies/plan.ts';
-import type { Policy } from '../policies/policy.ts';
+import type { CopyPolicy, Policy } from '../policies/policy.ts';
 import type { Role } from '../policies/queues.ts';
+import { secretsOf } from '../policies/role-secrets.ts';
 import { isRunning } from './executions.ts';
 
 export interface Composed {
@@ -28,13 +31,17 @@ export interface Composed {
 export interface CompositionContext {
   policy: Policy;
   client: Client;
+  /** The machine that the worker stands on. */
+  host: string;
 }
 
 /**
- * Hands each role its parts, and no more: the signing key to backup, store credentials to transfer, an age identity to
- * validation and recovery, the catalog to coordination and recovery. Secrets are read here and nowhere else.
+ * Hands each role its parts, and no more: the signing key to backup; store credentials that put to transfer, that
+ * delete to retention, that only read to coordination and recovery; an age identity to validation and recovery; the
+ * catalog to coordination and recovery. Secrets are read here and nowhere else, and only those of the role.
  */
-export async function composeActivities(role: Role, { policy, client }: CompositionContext): Promise<Composed> {
+export async function composeActivities(role: Role, { policy, client, host }: CompositionContext): Promise<Composed> {
+  const resolveSecret = secretsAmong(secretsOf(role, policy, host), `the ${role} worker`);
   const stores = new Map<string, Promise<Store>>();
   const closers: (() => Promise<void>)[] = [
     async () => {
@@ -42,9 +49,14 @@ export async function composeActivities(role: Role, { policy, client }: Composit
     },
   ];
   const store = (name: string): Promise<Store> => {
-    const known = stores.get(name) ?? openNamed(policy, name);
+    const known = stores.get(name) ?? openNamed(name);
     stores.set(name, known);
     return known;
+  };
+  const openNamed = async (name: string): Promise<Store> => {
+    const access = accessOf[role];
+    if (access === null) throw new TypeError(`${role} workers are given no store`);
+    return openStore(copyNamed(policy, name), { access, resolveSecret });
   };
   const source = async (name: string): Promise<Source> => openSource(sourcePolicy(policy, name), { resolveSecret });
   const identity = () => resolveSecret(policy.keys.identity);
@@ -80,6 +92,8 @@ export async function composeActivities(role: Role, { policy, client }: Composit
         });
       case 'transfer':
         return createTransferActivities({ policy, store });
+      case 'retention':
+        return createRetentionActivities({ policy, store });
       case 'validation':
         return createValidationActivities({
           policy,
@@ -100,9 +114,9 @@ export async function composeActivities(role: Role, { policy, client }: Composit
   };
 }
 
-async function openNamed(policy: Policy, name: string): Promise<Store> {
+function copyNamed(policy: Policy, name: string): CopyPolicy {
   const copy = policy.copies.find((c) => c.name === name);
-  if (copy) return openStore(copy, resolveSecret);
+  if (copy) return copy;
   throw new Failure('CopyUnknown', `The policy has no copy named "${name}".`, {
     next: `Use one of: ${policy.copies.map((c) => c.name).join(', ')}.`,
   });

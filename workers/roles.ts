@@ -13,14 +13,21 @@ export interface RoleOptions {
 }
 
 /** How much each role does at once. The three backup slots hold fleet-wide through the coordinator, and here too. */
-const concurrency: Record<Role, number> = { coordination: 20, backup: 3, transfer: 6, validation: 2, recovery: 2 };
+const concurrency: Record<Role, number> = {
+  coordination: 20,
+  backup: 3,
+  transfer: 6,
+  retention: 2,
+  validation: 2,
+  recovery: 2,
+};
 
 /** Connects and polls the role's queue; `done` resolves when it has shut down. */
 export async function startRole(role: Role, { policy, host }: RoleOptions): Promise<{ done: Promise<void> }> {
   const { address, namespace } = policy.temporal;
   const connection = await connect(address);
   const client = new Client({ connection: await Connection.connect({ address }), namespace });
-  const composed = await composeActivities(role, { policy, client });
+  const composed = await composeActivities(role, { policy, client, host });
   const options: WorkerOptions = {
     connection,
     namespace,

@@ -22,6 +22,7 @@ export class BackupJob {
   private readonly copyStates = new Map<string, CopyState>();
   private position: number | null = null;
   private waitingSince: number | null = null;
+  private readonly warnings: string[] = [];
   private error: string | null = null;
 
   /** @param now milliseconds since 1970; in a workflow, its own deterministic clock */
@@ -81,6 +82,12 @@ export class BackupJob {
     this.onChange();
   }
 
+  /** Something that a person should know, and that does not stop the job. */
+  warned(message: string): void {
+    this.warnings.push(message);
+    this.onChange();
+  }
+
   failed(message: string): void {
     this.error = message;
     this.current = 'failed';
@@ -129,7 +136,7 @@ export class BackupJob {
       lines.push(`**Sealed**: ${formatBytes(this.seal.sourceBytes)} → ${formatBytes(this.seal.storedBytes)}`);
     }
     for (const [copy, state] of this.copyStates) lines.push(`- ${copy}: ${state}`);
-    for (const note of [...(this.plan?.notes ?? []), ...(this.seal?.warnings ?? [])]) lines.push(`> ${note}`);
+    for (const note of this.notes()) lines.push(`> ${note}`);
     if (this.error !== null) lines.push('', `**Failed**: ${this.error}`);
     return lines.join('\n');
   }
@@ -147,8 +154,12 @@ export class BackupJob {
       copies,
       rule,
       phases: this.phases(),
-      warnings: [...plan.notes, ...(this.seal?.warnings ?? [])],
+      warnings: this.notes(),
     };
+  }
+
+  private notes(): string[] {
+    return [...(this.plan?.notes ?? []), ...(this.seal?.warnings ?? []), ...this.warnings];
   }
 
   private replication(): string {

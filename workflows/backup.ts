@@ -11,6 +11,7 @@ import {
 } from '@temporalio/workflow';
 import type { CoordinationActivities } from '../activities/coordination.ts';
 import type { HostActivities } from '../activities/host.ts';
+import type { RetentionActivities } from '../activities/retention.ts';
 import type { TransferActivities } from '../activities/transfer.ts';
 import type { ValidationActivities } from '../activities/validation.ts';
 import type { BackupPlan, PlannedCopy } from '../policies/backup-plan.ts';
@@ -82,7 +83,7 @@ async function run(job: BackupJob, plan: BackupPlan): Promise<BackupResult> {
       job.phase('record', () => coordination.recordPoint({ plan, copies })),
     );
     if (cancelled) throw cancelled;
-    await job.phase('prune', () => prune(plan));
+    await job.phase('prune', () => prune(job, plan));
     return job.result(plan, copies, recorded.rule);
   } finally {
     await CancellationScope.nonCancellable(() => quick.discardStaging({ source: plan.source, pointId: plan.pointId }));
@@ -134,10 +135,18 @@ async function branch(job: BackupJob, plan: BackupPlan, copy: PlannedCopy): Prom
     return { copy: copy.name, state: 'verified', error: null };
   } catch (error) {
     job.copyState(copy.name, 'failed');
-    const undo = proxyActivities<TransferActivities>({ ...short, taskQueue: queue });
+    const undo = proxyActivities<RetentionActivities>({ ...short, taskQueue: queues.retention(plan.host) });
+    const { source, pointId } = plan;
     let message = messageOf(error);
     try {
-      await CancellationScope.nonCancellable(() => undo.withdrawCopy(target));
+      const { published } = await CancellationScope.nonCancellable(() =>
+        undo.withdrawCopy({ source, pointId, copy: copy.name }),
+      );
+      if (published) {
+        // Only the answer was lost: nothing is published before its bytes were read back.
+        job.copyState(copy.name, 'verified');
+        return { copy: copy.name, state: 'verified', error: null };
+      }
     } catch (undoError) {
       // The store is likely still away: what lies there has no backup.json, so it is no point, and the sweep finds it.
       message += ` (and what was uploaded could not be removed yet: ${messageOf(undoError)})`;
@@ -149,12 +158,17 @@ async function branch(job: BackupJob, plan: BackupPlan, copy: PlannedCopy): Prom
 }
 
 /** Removes old local copies that the others can spare. A failure here costs space, not the backup: it is told, not thrown. */
-async function prune(plan: BackupPlan): Promise<void> {
-  const transfer = proxyActivities<TransferActivities>({ ...short, taskQueue: queues.transfer(plan.host) });
+async function prune(job: BackupJob, plan: BackupPlan): Promise<void> {
+  const retention = proxyActivities<RetentionActivities>({ ...short, taskQueue: queues.retention(plan.host) });
   const steps = await coordination.planPrune({ source: plan.source });
-  for (const step of steps) {
-    await transfer.pruneCopy({ source: plan.source, ...step });
-    await coordination.recordPruned(step);
+  for (const { pointId, copy } of steps) {
+    try {
+      await retention.pruneCopy({ source: plan.source, pointId, copy });
+      await coordination.recordPruned({ pointId, copy });
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      job.warned(`${pointId} could not be pruned from ${copy}: ${messageOf(error)}`);
+    }
   }
 }
 

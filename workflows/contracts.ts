@@ -61,7 +61,8 @@ export interface RestoreInput {
   pointId?: string;
   /** The copy to read from; default: the first that has it, nearest first. */
   from?: string;
-  into: { directory: string } | { databaseUri: string; passwordRef?: string };
+  /** A database's URI is without a password; that of a server under restoreTargets joins where the restore runs. */
+  into: { directory: string } | { databaseUri: string };
   paths?: string[];
   /** The machine whose recovery worker writes it; default `local`. */
   host?: string;

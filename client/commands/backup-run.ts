@@ -29,7 +29,12 @@ export async function backupRun(context: Context, options: RunBackupOptions): Pr
     input,
     summary: `Back up ${options.source} (${level})`,
   });
-  await noteMissingWorkers(context, client, [queues.backup(host), queues.validation(host), queues.transfer(host)]);
+  await noteMissingWorkers(context, client, [
+    queues.backup(host),
+    queues.validation(host),
+    queues.transfer(host),
+    queues.retention(host),
+  ]);
   const { out } = context;
   if (!options.wait) {
     out.result(started, () => `Started ${started.workflowId}. "backupctl status" shows how it gets on.`);

@@ -17,7 +17,6 @@ export interface RestoreOptions {
   from?: string;
   path?: string[];
   into?: string;
-  passwordRef?: string;
   host?: string;
   operator?: string;
   reason?: string;
@@ -74,7 +73,7 @@ export async function restore(context: Context, options: RestoreOptions): Promis
 /** Where to restore to, as it may stand in a workflow's history: without a password. Throws UsageInvalid. */
 export function targetOf(
   source: Pick<SourcePolicy, 'name' | 'kind'>,
-  { into, passwordRef, path: globs }: Pick<RestoreOptions, 'into' | 'passwordRef' | 'path'>,
+  { into, path: globs }: Pick<RestoreOptions, 'into' | 'path'>,
   cwd: string,
 ): RestoreInput['into'] {
   if (into === undefined)
@@ -89,10 +88,7 @@ export function targetOf(
       isUri ? 'Add --into DIRECTORY.' : 'Add --into postgresql://USER@HOST:PORT/DATABASE, an existing empty database.',
     );
   }
-  if (!isUri) {
-    if (passwordRef !== undefined) throw usage('--password-ref is for databases.', 'Leave it out.');
-    return { directory: path.resolve(cwd, into) };
-  }
+  if (!isUri) return { directory: path.resolve(cwd, into) };
   if (globs !== undefined) throw usage('--path is for files.', 'Leave it out: a database is restored whole.');
   if (!URL.canParse(into))
     throw usage('The database URI cannot be read.', 'Write it as postgresql://USER@HOST:PORT/DATABASE.');
@@ -100,13 +96,10 @@ export function targetOf(
   if (uri.password !== '' || uri.searchParams.has('password')) {
     throw usage(
       'The database URI carries a password, which would be kept in the history of the workflow.',
-      'Leave it out, and name where it stands: --password-ref env:NAME or file:PATH, read where the restore runs.',
+      'Leave it out, and name the server with its password under restoreTargets in the policy file.',
     );
   }
-  if (passwordRef !== undefined && !/^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/.test(passwordRef)) {
-    throw usage('--password-ref takes a reference, not a password.', 'Write env:NAME or file:PATH.');
-  }
-  return { databaseUri: into, ...(passwordRef === undefined ? {} : { passwordRef }) };
+  return { databaseUri: into };
 }
 
 /** Catches a mistyped id here. Without the catalog the recovery worker decides. */

@@ -1,13 +1,14 @@
 import { stat } from 'node:fs/promises';
 import { Failure } from '../../policies/failure.ts';
 import type { Policy } from '../../policies/policy.ts';
+import { allSecrets } from '../../policies/role-secrets.ts';
 import type { Context } from '../context.ts';
 import { examine, type Finding } from './check.ts';
 
 /** Every reference has its secret, files of secrets are closed to others, and the keys fit together. */
 export async function examineSecrets(context: Context, policy: Policy): Promise<Finding[]> {
   const { readSigningKey, publicKeyOf, recipientOf } = await import('../../engine/artifact/index.ts');
-  const refs = [...new Set(secretRefs(policy))].filter((r) => r !== policy.keys.signing && r !== policy.keys.identity);
+  const refs = allSecrets(policy).filter((r) => r !== policy.keys.signing && r !== policy.keys.identity);
   return Promise.all([
     ...refs.map((ref) => examine(`secret ${ref}`, () => present(context, ref))),
     examine('signing key', async () => {
@@ -50,16 +51,4 @@ async function present(context: Context, ref: string): Promise<string> {
       next: `chmod 0600 ${file}`,
     },
   );
-}
-
-/** Every `env:…` and `file:…` of the policy, wherever it stands; destinations of webhooks are references, too. */
-export function secretRefs(policy: Policy): string[] {
-  return [
-    policy.catalog.dsn,
-    policy.keys.signing,
-    policy.keys.identity,
-    ...policy.sources.flatMap((s) => ('connection' in s && s.connection.password ? [s.connection.password] : [])),
-    ...policy.copies.flatMap((c) => (c.kind === 's3' ? [c.accessKeyId, c.secretAccessKey] : [])),
-    ...policy.notifications.flatMap((n) => (n.kind === 'webhook' ? [n.url, n.secret] : [n.password])),
-  ].filter((ref): ref is string => ref !== undefined);
 }

@@ -26,7 +26,7 @@ export async function examineServices(context: Context, policy: Policy): Promise
   const needed: { role: Role; queue: string; host: string | null }[] = [
     { role: 'coordination', queue: queues.coordination, host: null },
     ...hosts.flatMap((host) =>
-      (['backup', 'validation', 'transfer', 'recovery'] as const).map((role) => ({
+      (['backup', 'validation', 'transfer', 'retention', 'recovery'] as const).map((role) => ({
         role,
         queue: queues[role](host),
         host,

@@ -36,6 +36,25 @@ export async function resolveSecret(ref: string): Promise<string> {
   );
 }
 
+/**
+ * A resolver for one holder, who is given these references and no others. Anything else is refused without a look, so
+ * that nobody can make a process read another's secret by naming it. Throws SecretMissing.
+ *
+ * @param holder in words, e.g. `the transfer worker`
+ */
+export function secretsAmong(refs: readonly string[], holder: string): (ref: string) => Promise<string> {
+  const known = new Set(refs);
+  return async (ref) => {
+    if (known.has(ref)) return resolveSecret(ref);
+    throw missing(
+      refKind.test(ref) ? ref : 'a secret',
+      `it is none of those that ${holder} is given`,
+      'Name it in the policy file where that worker needs it, and restart the worker.',
+    );
+  };
+}
+
+const refKind = /^(env|file):/;
 const warned = new Set<string>();
 
 /** Once for each file: a secret that everybody on the machine may read is none. */

@@ -5,6 +5,7 @@ import type { Source } from './source.ts';
 
 export { createFilesSource } from './files/index.ts';
 export { withHooks } from './hooks.ts';
+export { restoreUri } from './postgres/restore-target.ts';
 export { createPostgresLogicalSource } from './postgres-logical/index.ts';
 export type {
   SealResult,

@@ -7,6 +7,11 @@ import { findVersitygw } from './find.ts';
 import { freePort, startProcess } from './process.ts';
 import type { RunningS3, S3Options } from './types.ts';
 
+export type S3Keys = Pick<RunningS3, 'accessKeyId' | 'secretAccessKey'>;
+
+export const newAccessKey = (): string => randomBytes(10).toString('hex').toUpperCase();
+export const newSecretKey = (): string => randomBytes(30).toString('base64url');
+
 const healthPath = '/_health';
 
 /**
@@ -17,8 +22,8 @@ const healthPath = '/_health';
 export async function startS3(options: S3Options): Promise<RunningS3> {
   const program = await findVersitygw();
   const { dir, region } = options;
-  const accessKeyId = options.accessKeyId ?? randomBytes(10).toString('hex').toUpperCase();
-  const secretAccessKey = options.secretAccessKey ?? randomBytes(30).toString('base64url');
+  const accessKeyId = options.accessKeyId ?? newAccessKey();
+  const secretAccessKey = options.secretAccessKey ?? newSecretKey();
   for (const folder of [dir, `${dir}.versions`, `${dir}.iam`]) await mkdir(folder, { recursive: true, mode: 0o700 });
   const port = await freePort(options.port);
   const consolePort = await freePort(options.consolePort);

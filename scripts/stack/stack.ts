@@ -1,11 +1,12 @@
-import { randomBytes } from 'node:crypto';
 import { access, constants, mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createPostgresInstance, type PostgresInstance } from '../../engine/sites/index.ts';
 import { Failure } from '../../policies/failure.ts';
 import { findPostgres, findTemporal, findVersitygw } from './find.ts';
 import { takeDataDir } from './ownership.ts';
-import { ensureBucket, startS3 } from './s3.ts';
+import { ensureBucket, newAccessKey, newSecretKey, type S3Keys, startS3 } from './s3.ts';
+import { ensureUsers, type S3Users } from './s3-users.ts';
+import { newPassword, secretOnce } from './secrets.ts';
 import { connectTemporal, startTemporal } from './temporal.ts';
 import type { RunningS3, RunningTemporal } from './types.ts';
 
@@ -38,13 +39,18 @@ export interface StackOptions {
   step?: (line: string) => void;
 }
 
+/** Its own keys are those of the server's root user, which no worker is given. */
+export interface StackS3 extends RunningS3 {
+  users: S3Users;
+}
+
 export interface Stack {
   dataDir: string;
   temporal: RunningTemporal;
   postgres: PostgresInstance & { password: string };
-  east: RunningS3;
-  west: RunningS3;
-  /** The bucket of that name is at both S3 servers. */
+  east: StackS3;
+  west: StackS3;
+  /** The bucket of that name is at both S3 servers, with versioning and Object Lock. */
   bucket: string;
   /** Ends everything that was started, in order; idempotent. */
   stop(): Promise<void>;
@@ -79,7 +85,7 @@ export async function startStack({ dataDir, ports = {}, step = () => {} }: Stack
     step('components: looking for Temporal, the S3 server and PostgreSQL');
     const [{ binDir, major }] = await Promise.all([findPostgres(), findVersitygw(), external ? null : findTemporal()]);
     const wanted = { ...defaultPorts, ...(await lastPorts(dataDir)), ...defined(ports) };
-    const password = await secretOnce(dataDir, 'postgres-password', () => randomBytes(24).toString('base64url'));
+    const password = await secretOnce(dataDir, 'postgres-password', newPassword);
     const at = (...below: string[]) => path.join(dataDir, ...below);
 
     const startPostgres = async () => {
@@ -93,25 +99,29 @@ export async function startStack({ dataDir, ports = {}, step = () => {} }: Stack
       return keep(Object.assign(instance, { password }));
     };
     const startRegion = async (side: 'east' | 'west', region: string) => {
-      const accessKeyId = await secretOnce(dataDir, `${side}-access-key`, () =>
-        randomBytes(10).toString('hex').toUpperCase(),
-      );
-      const secretAccessKey = await secretOnce(dataDir, `${side}-secret-key`, () =>
-        randomBytes(30).toString('base64url'),
-      );
+      const keys = async (holder: string): Promise<S3Keys> => ({
+        accessKeyId: await secretOnce(dataDir, `${side}-${holder}-access-key`, newAccessKey),
+        secretAccessKey: await secretOnce(dataDir, `${side}-${holder}-secret-key`, newSecretKey),
+      });
       const server = keep(
         await startS3({
           dir: at(`s3-${side}`),
           region,
           port: wanted[side],
           consolePort: wanted[`${side}Console`],
-          accessKeyId,
-          secretAccessKey,
+          ...(await keys('root')),
         }),
       );
-      await ensureBucket(server, bucketName);
+      const users: S3Users = {
+        write: await keys('write'),
+        read: await keys('read'),
+        delete: await keys('delete'),
+        hold: await keys('hold'),
+      };
+      await ensureBucket(server, bucketName, { objectLock: true });
+      await ensureUsers(server, bucketName, users);
       step(`s3 ${region}: ${server.endpoint}, console ${server.consoleUrl}`);
-      return server;
+      return { ...server, users };
     };
     const startCoordination = async () => {
       const server = keep(
@@ -159,15 +169,6 @@ async function prepareDataDir(dataDir: string): Promise<void> {
       },
     );
   }
-}
-
-async function secretOnce(dataDir: string, name: string, make: () => string): Promise<string> {
-  const file = path.join(dataDir, 'secrets', name);
-  const known = await readText(file);
-  if (known?.trim()) return known.trim();
-  const made = make();
-  await writeFile(file, `${made}\n`, { mode: 0o600 });
-  return made;
 }
 
 async function lastPorts(dataDir: string): Promise<Partial<StackPorts>> {

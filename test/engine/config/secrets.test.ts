@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { loadPolicy, resolveSecret } from '../../../engine/config/index.ts';
+import { loadPolicy, resolveSecret, secretsAmong } from '../../../engine/config/index.ts';
 
 describe('secrets', () => {
   let dir: string;
@@ -43,6 +43,19 @@ describe('secrets', () => {
 
   test('written into the policy itself are refused, and not repeated', async () => {
     await expect(resolveSecret('hunter2')).rejects.toMatchObject({ message: expect.not.stringContaining('hunter2') });
+  });
+
+  test('of one holder are not given to another', async () => {
+    const mine = file('mine', 'hush');
+    const resolve = secretsAmong([mine], 'the transfer worker');
+    await expect(resolve(mine)).resolves.toBe('hush');
+    for (const ref of [file('theirs', 'theirs'), `${mine}x`, 'env:HOME']) {
+      await expect(resolve(ref)).rejects.toMatchObject({
+        type: 'SecretMissing',
+        message: expect.stringContaining(`${ref} cannot be had: it is none of those that the transfer worker is given`),
+      });
+    }
+    await expect(resolve('hunter2')).rejects.toMatchObject({ message: expect.not.stringContaining('hunter2') });
   });
 
   test('that everybody may read are warned of, once', async () => {

@@ -1,0 +1,121 @@
+import { parseBackupJson } from '../engine/artifact/index.ts';
+import { readBytes, type Store } from '../engine/stores/index.ts';
+import { Failure, isFailure } from '../policies/failure.ts';
+import { type CopyPolicy, durationSeconds, type Policy } from '../policies/policy.ts';
+import { type BackupJson, backupJsonName, pointPrefix } from '../policies/recovery-point.ts';
+import { runActivity } from './failure.ts';
+
+/** What a retention worker is given: store credentials that get, list and delete. It alone can remove anything. */
+export interface RetentionDependencies {
+  policy: Policy;
+  store(copy: string): Promise<Store>;
+}
+
+/** One recovery point in one store. */
+export interface CopyOfPoint {
+  source: string;
+  pointId: string;
+  copy: string;
+}
+
+export type RetentionActivities = ReturnType<typeof createRetentionActivities>;
+
+/**
+ * Removes from the stores. Whoever reaches the queue may ask for anything, so nothing that is asked is believed: what
+ * may go is decided here, by the policy and by what the stores hold.
+ */
+export function createRetentionActivities(deps: RetentionDependencies) {
+  const { policy } = deps;
+  const { trusted } = policy.keys;
+
+  return {
+    /**
+     * Removes what an attempt left of a copy that was not finished. A copy that was published is finished, whatever
+     * became of the answer: it stays, and is told. Idempotent.
+     */
+    withdrawCopy: ({ source, pointId, copy }: CopyOfPoint): Promise<{ published: boolean }> =>
+      runActivity('withdraw', async () => {
+        const store = await deps.store(copy);
+        const prefix = pointPrefix(source, pointId);
+        if (await publishedPoint(store, prefix, pointId, trusted)) return { published: true };
+        await removePoint(store, prefix);
+        return { published: false };
+      }),
+
+    /**
+     * Removes one copy that is older, by the store's clock, than the policy keeps it there, once each of the other
+     * copies has shown that it holds the whole point. Idempotent.
+     */
+    pruneCopy: ({ source, pointId, copy }: CopyOfPoint): Promise<void> =>
+      runActivity('prune', async () => {
+        const { pruneAfter, others } = prunable(policy, copy);
+        const store = await deps.store(copy);
+        const prefix = pointPrefix(source, pointId);
+        await assertOlder(store, prefix, pruneAfter);
+        for (const other of others) await assertHolds(await deps.store(other.name), prefix, pointId, trusted);
+        await removePoint(store, prefix);
+      }),
+  };
+}
+
+/** The point that is published under the prefix; null when there is none, or something that is no point of that id. */
+async function publishedPoint(
+  store: Store,
+  prefix: string,
+  pointId: string,
+  trusted: string[],
+): Promise<BackupJson | null> {
+  try {
+    const backup = parseBackupJson(await readBytes(store, prefix + backupJsonName), trusted);
+    return backup.id === pointId ? backup : null;
+  } catch (error) {
+    if (isFailure(error, 'ObjectMissing', 'Corrupt', 'SignatureInvalid', 'FormatUnsupported')) return null;
+    throw error;
+  }
+}
+
+function prunable({ copies }: Policy, name: string): { pruneAfter: string; others: CopyPolicy[] } {
+  const copy = copies.find((c) => c.name === name);
+  const others = copies.filter((c) => c.name !== name);
+  if (copy?.pruneAfter !== undefined && others.length > 0) return { pruneAfter: copy.pruneAfter, others };
+  throw new Failure('UsageInvalid', `Nothing is ever pruned from "${name}": the policy does not say so.`, {
+    next: 'Set pruneAfter on that copy, beside other copies, and restart the retention worker.',
+  });
+}
+
+/** A copy without backup.json is one that was being removed. */
+async function assertOlder(store: Store, prefix: string, pruneAfter: string): Promise<void> {
+  let publishedAt: string;
+  try {
+    publishedAt = (await store.head(prefix + backupJsonName)).modifiedAt;
+  } catch (error) {
+    if (isFailure(error, 'ObjectMissing')) return;
+    throw error;
+  }
+  if (Date.now() - Date.parse(publishedAt) >= durationSeconds(pruneAfter) * 1000) return;
+  throw new Failure('UsageInvalid', `${store.name} has ${prefix} since ${publishedAt}, not yet for ${pruneAfter}.`, {
+    next: 'Nothing was removed. If clocks disagree, "backupctl doctor" shows by how much.',
+  });
+}
+
+async function assertHolds(store: Store, prefix: string, pointId: string, trusted: string[]): Promise<void> {
+  const backup = parseBackupJson(await readBytes(store, prefix + backupJsonName), trusted);
+  const next = `Run "backupctl backup verify ${pointId} --copy ${store.name}"; no copy was removed.`;
+  if (backup.id !== pointId) {
+    throw new Failure('Corrupt', `${store.name} holds ${backup.id} in the place of ${pointId}.`, { next });
+  }
+  for (const object of backup.objects) {
+    const found = await store.head(prefix + object.name);
+    if (found.bytes === object.bytes && (found.sha256 === null || found.sha256 === object.sha256)) continue;
+    throw new Failure('ChecksumMismatch', `${store.name} holds another ${prefix}${object.name} than was sealed.`, {
+      next,
+    });
+  }
+}
+
+/** Unpublishes first: at no moment is there a point whose objects are partly gone. */
+async function removePoint(store: Store, prefix: string): Promise<void> {
+  await store.delete(prefix + backupJsonName);
+  for await (const object of store.list(prefix)) await store.delete(object.key);
+  for await (const pending of store.listPending(prefix)) await store.abortPut(pending);
+}

@@ -1,0 +1,163 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
+import { createRetentionActivities } from '../../activities/retention.ts';
+import { bytesSource, type Store } from '../../engine/stores/index.ts';
+import { backupJsonName } from '../../policies/recovery-point.ts';
+import {
+  type MadePoint,
+  makePoint,
+  makeStores,
+  prefixOf,
+  publish,
+  stranger,
+  trusted,
+} from '../engine/catalog/points.ts';
+import { policyOf } from '../policies/policies.ts';
+
+let made: ReturnType<typeof makeStores>;
+let near: Store;
+let far: Store;
+let retention: ReturnType<typeof createRetentionActivities>;
+
+beforeEach(() => {
+  made = makeStores('near', 'far');
+  [near, far] = made.stores as [Store, Store];
+  const policy = policyOf({
+    copies: [
+      { kind: 'directory', name: 'near', region: 'here', path: path.join(made.dir, 'near'), pruneAfter: '7d' },
+      { kind: 'directory', name: 'far', region: 'there', path: path.join(made.dir, 'far') },
+    ],
+  });
+  retention = createRetentionActivities({
+    policy: { ...policy, keys: { ...policy.keys, trusted } },
+    store: async (name) => (name === 'near' ? near : far),
+  });
+});
+afterEach(() => made.remove());
+
+// Failures are what is asked for here; they need no log.
+const activities = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') });
+const withdraw = (point: MadePoint, copy = 'near') => activities.run(retention.withdrawCopy, asked(point, copy));
+const prune = (point: MadePoint, copy = 'near') => activities.run(retention.pruneCopy, asked(point, copy));
+const asked = ({ backup }: MadePoint, copy: string) => ({ source: backup.source.name, pointId: backup.id, copy });
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const item of items) found.push(item);
+  return found;
+}
+const keysOf = async (store: Store) => (await all(store.list(''))).map((o) => o.key);
+
+const day = 24 * 3600 * 1000;
+/** Moves what the store's clock said when backup.json came into the past. */
+function age(point: MadePoint, days: number): void {
+  const file = path.join(made.dir, 'near', '.meta', `${prefixOf(point)}${backupJsonName}.json`);
+  const meta = JSON.parse(readFileSync(file, 'utf8'));
+  writeFileSync(file, JSON.stringify({ ...meta, storedMs: Date.now() - days * day }));
+}
+
+describe('withdrawing a copy', () => {
+  test('removes what an attempt left, also what was under way, and nothing else', async () => {
+    const other = makePoint({ id: 'shop-1' });
+    await publish(near, other);
+    const point = makePoint({ id: 'shop-10' });
+    await near.put(`${prefixOf(point)}artifact.bin`, bytesSource('half of it'), {});
+    await near.beginPut(`${prefixOf(point)}manifest.bin`, bytesSource('under way'), {});
+    await expect(withdraw(point)).resolves.toEqual({ published: false });
+    expect(await keysOf(near)).toEqual(
+      [...other.objects.keys(), backupJsonName].map((n) => prefixOf(other) + n).sort(),
+    );
+    expect(await all(near.listPending(''))).toEqual([]);
+    await expect(withdraw(point)).resolves.toEqual({ published: false });
+  });
+
+  test('keeps a copy that was published, whoever asks', async () => {
+    const point = makePoint({ id: 'shop-1' });
+    await publish(near, point);
+    await expect(withdraw(point)).resolves.toEqual({ published: true });
+    expect(await keysOf(near)).toHaveLength(4);
+  });
+
+  test('removes what only looks like a published copy', async () => {
+    const forged = makePoint({ id: 'shop-1', signedBy: stranger });
+    await publish(near, forged);
+    const foreign = makePoint({ id: 'shop-3' });
+    await near.put(`shop/shop-2/${backupJsonName}`, bytesSource(foreign.text), {});
+    await expect(withdraw(forged)).resolves.toEqual({ published: false });
+    await expect(withdraw(makePoint({ id: 'shop-2' }))).resolves.toEqual({ published: false });
+    expect(await keysOf(near)).toEqual([]);
+  });
+});
+
+describe('pruning a copy', () => {
+  let point: MadePoint;
+  beforeEach(async () => {
+    point = makePoint({ id: 'shop-1' });
+    for (const store of [near, far]) await publish(store, point);
+  });
+
+  test('removes what is old enough and lies elsewhere', async () => {
+    age(point, 8);
+    await prune(point);
+    await prune(point);
+    expect(await keysOf(near)).toEqual([]);
+    expect(await keysOf(far)).toHaveLength(4);
+  });
+
+  test('goes by the time at which the store got it, not by what the point says of itself', async () => {
+    const backdated = makePoint({ id: 'shop-0', capturedAt: '2001-01-01T00:00:00Z' });
+    for (const store of [near, far]) await publish(store, backdated);
+    await expect(prune(backdated)).rejects.toMatchObject({ type: 'UsageInvalid' });
+    expect(await keysOf(near)).toHaveLength(8);
+  });
+
+  test('is refused while it is too young', async () => {
+    age(point, 6);
+    await expect(prune(point)).rejects.toMatchObject({
+      type: 'UsageInvalid',
+      message: expect.stringContaining('not yet for 7d'),
+    });
+  });
+
+  test('is refused where the policy prunes nothing', async () => {
+    await expect(prune(point, 'far')).rejects.toMatchObject({ message: expect.stringContaining('"far"') });
+  });
+
+  test.each([
+    ['lacks it', async () => far.delete(prefixOf(point) + backupJsonName), 'ObjectMissing'],
+    ['lacks an object of it', async () => far.delete(`${prefixOf(point)}key.bin`), 'ObjectMissing'],
+    [
+      'has another object in its place',
+      async () => {
+        await far.delete(`${prefixOf(point)}key.bin`);
+        await far.put(`${prefixOf(point)}key.bin`, bytesSource('another key'), {});
+      },
+      'ChecksumMismatch',
+    ],
+    [
+      'has another point in its place',
+      async () => {
+        await far.delete(prefixOf(point) + backupJsonName);
+        await far.put(prefixOf(point) + backupJsonName, bytesSource(makePoint({ id: 'shop-2' }).text), {});
+      },
+      'Corrupt',
+    ],
+    [
+      'has one that a stranger signed',
+      async () => {
+        await far.delete(prefixOf(point) + backupJsonName);
+        const forged = makePoint({ id: 'shop-1', signedBy: stranger });
+        await far.put(prefixOf(point) + backupJsonName, bytesSource(forged.text), {});
+      },
+      'SignatureInvalid',
+    ],
+  ])('is refused while another copy %s', async (_how, damage, type) => {
+    age(point, 8);
+    await damage();
+    await expect(prune(point)).rejects.toMatchObject({ type });
+    expect(await keysOf(near)).toHaveLength(4);
+  });
+});
