@@ -3,8 +3,15 @@ import { policySchema } from './policy.ts';
 
 export type JsonSchema = z.core.JSONSchema.JSONSchema;
 
+let made: JsonSchema | undefined;
+
 /** The policy file's JSON Schema (draft 2020-12), for editors and for naming what may stand where. */
 export function policyJsonSchema(): JsonSchema {
+  made ??= makeJsonSchema();
+  return made;
+}
+
+function makeJsonSchema(): JsonSchema {
   const { $schema, ...schema } = z.toJSONSchema(policySchema, {
     io: 'input',
     override: ({ jsonSchema }) => {

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { type JsonSchema, schemasAt, valueAt } from './json-schema.ts';
+import { looksSecret } from './looks-secret.ts';
 import { nearest } from './spelling.ts';
 import type { Path } from './yaml-text.ts';
 
@@ -41,11 +42,13 @@ export function problemsOf(issue: z.core.$ZodIssue, policy: unknown): Problem[] 
   return one(`expected ${issue.message}, found ${foundWords(found, path, policy)}`);
 }
 
-/** `sources[1].connection.port` */
+/** `sources[1].connection.port`. A key that is no plain word is not shown: somebody may have pasted a secret there. */
 export function nameOf(path: Path): string {
   return path.reduce<string>((name, part) => {
     if (typeof part === 'number') return `${name}[${part}]`;
-    return name === '' ? String(part) : `${name}.${String(part)}`;
+    const key =
+      /^[\w.-]{1,40}$/.test(String(part)) && !looksSecret(String(part)) ? String(part) : '(a key not shown here)';
+    return name === '' ? key : `${name}.${key}`;
   }, '');
 }
 
@@ -75,10 +78,14 @@ const typeWords: Record<string, string> = {
 };
 
 function wrongType(expected: string, found: unknown, path: Path, policy: unknown): string {
-  const wanted = typeWords[expected] ?? expected;
+  const isWhole = expected === 'number' && schemasAt(path, policy).some((s) => s.type === 'integer');
+  const wanted = isWhole ? typeWords.int : (typeWords[expected] ?? expected);
   if (found === undefined) return `is missing; expected ${wanted}`;
   const isPlain = typeof found === 'number' || typeof found === 'boolean';
-  const hint = expected === 'string' && isPlain ? '; put it in quotes' : '';
+  const isQuoted =
+    ['number', 'int', 'boolean'].includes(expected) && typeof found === 'string' && /^(\d+|true|false)$/.test(found);
+  const quotes = isPlain && expected === 'string' ? 'put it in quotes' : isQuoted ? 'take it out of its quotes' : '';
+  const hint = quotes === '' || isSecretPlace(path, policy) ? '' : `; ${quotes}`;
   return `expected ${wanted}, found ${foundWords(found, path, policy)}${hint}`;
 }
 
@@ -117,10 +124,6 @@ function isSecretPlace(path: Path, policy: unknown): boolean {
     schemasAt(path, policy).some((s) => s.pattern?.startsWith('^(env:')) ||
     /pass|secret|token|identity|dsn|key/i.test(name)
   );
-}
-
-function looksSecret(text: string): boolean {
-  return /AGE-SECRET-KEY|PRIVATE KEY|:\/\/[^/\s]*@|^gh[ps]_|^AKIA|[A-Za-z0-9+/=_-]{24,}/.test(text);
 }
 
 function constOf(schema: JsonSchema | boolean | undefined): unknown[] {

@@ -52,7 +52,7 @@ export function readYaml(text: string): YamlText {
 const words: Partial<Record<YAMLError['code'], string>> = {
   BAD_ALIAS: 'a text that begins with "*" or "&" must be in quotes',
   BAD_DQ_ESCAPE: 'there is an escape here that YAML does not know; use single quotes to take a backslash as it is',
-  BAD_INDENT: 'this line is not indented like its neighbours',
+  BAD_INDENT: 'this line is not indented like its neighbours, or a bracket before it is not closed',
   BAD_SCALAR_START: 'a text that begins with this character must be in quotes',
   BLOCK_AS_IMPLICIT_KEY: 'there are two colons on this line; put a text that holds ": " in quotes',
   DUPLICATE_KEY: 'this key stands twice in the same place',

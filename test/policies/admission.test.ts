@@ -1,0 +1,307 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import {
+  type AdmissionState,
+  freeGone,
+  grant,
+  isHolder,
+  movedPositions,
+  newAdmission,
+  release,
+  request,
+  resize,
+  setMode,
+} from '../../policies/admission.ts';
+
+const now = '2026-03-01T02:00:00Z';
+const by = { operator: 'Ada', reason: 'disks are being moved' };
+
+/** A job `w` in its first run, ordinary unless said otherwise. */
+const job = (workflowId: string, more: { runId?: string; critical?: boolean; priority?: number } = {}) => ({
+  workflowId,
+  runId: 'run-1',
+  source: `source-${workflowId}`,
+  critical: false,
+  priority: 50,
+  ...more,
+});
+
+const queued = (jobs: ReturnType<typeof job>[], slots = 3) =>
+  jobs.reduce((state, j) => request(state, j, now), newAdmission(slots));
+const names = (jobs: { workflowId: string }[]) => jobs.map((j) => j.workflowId);
+
+describe('whose turn it is', () => {
+  test('at most as many as there are slots are admitted, the others wait', () => {
+    const { state, granted } = grant(queued(['a', 'b', 'c', 'd', 'e'].map((w) => job(w))), now);
+    expect(names(granted)).toEqual(['a', 'b', 'c']);
+    expect(names(state.queue)).toEqual(['d', 'e']);
+    expect(grant(state, now).granted).toEqual([]);
+  });
+
+  test('critical sources go first, then the higher priority, then who came first', () => {
+    const jobs = [
+      job('late-but-urgent', { priority: 90 }),
+      job('ordinary'),
+      job('critical-low', { critical: true, priority: 1 }),
+      job('ordinary-too'),
+      job('critical-high', { critical: true, priority: 2 }),
+    ];
+    expect(names(queued(jobs).queue)).toEqual([
+      'critical-high',
+      'critical-low',
+      'late-but-urgent',
+      'ordinary',
+      'ordinary-too',
+    ]);
+  });
+
+  test('a slot that is given back goes to the next in the queue', () => {
+    const full = grant(
+      queued(
+        ['a', 'b'].map((w) => job(w)),
+        1,
+      ),
+      now,
+    ).state;
+    expect(names(grant(release(full, job('a')), now).granted)).toEqual(['b']);
+  });
+
+  test('a request can be taken back', () => {
+    expect(release(queued([job('a'), job('b')]), job('a')).queue).toMatchObject([{ workflowId: 'b' }]);
+  });
+
+  test('a new run of a workflow takes the place of the old one, which is over', () => {
+    const held = grant(queued([job('a')]), now).state;
+    const again = request(held, job('a', { runId: 'run-2' }), now);
+    expect(again.holders).toEqual([]);
+    expect(again.queue).toMatchObject([{ workflowId: 'a', runId: 'run-2' }]);
+    expect(isHolder(again, job('a'))).toBe(false);
+  });
+
+  test('the release of an old run takes nothing from the new one', () => {
+    const held = grant(queued([job('a', { runId: 'run-2' })]), now).state;
+    expect(release(held, job('a'))).toBe(held);
+  });
+});
+
+describe('jobs that are gone', () => {
+  test('lose their slots and their places, and only slots count as leases taken back', () => {
+    const state = grant(queued([job('a'), job('b')], 1), now).state;
+    const after = freeGone(state, [job('a'), job('b'), job('unknown')]);
+    expect(after).toMatchObject({ holders: [], queue: [], leasesFreed: 1 });
+  });
+});
+
+describe('fewer slots', () => {
+  test('take none from those who have one; nobody new gets one until it fits', () => {
+    const full = grant(queued(['a', 'b', 'c', 'd'].map((w) => job(w))), now).state;
+    const small = resize(full, 1);
+    expect(names(small.holders)).toEqual(['a', 'b', 'c']);
+    const twoLeft = release(small, job('a'));
+    expect(grant(twoLeft, now).granted).toEqual([]);
+    const noneLeft = release(release(twoLeft, job('b')), job('c'));
+    expect(names(grant(noneLeft, now).granted)).toEqual(['d']);
+  });
+
+  test('or more: those that became free are granted', () => {
+    const full = grant(queued(['a', 'b', 'c', 'd', 'e'].map((w) => job(w))), now).state;
+    expect(names(grant(resize(full, 5), now).granted)).toEqual(['d', 'e']);
+    expect(resize(full, 3)).toBe(full);
+  });
+});
+
+describe('pausing and draining', () => {
+  test('a paused coordinator grants nothing and forgets nobody', () => {
+    const paused = setMode(queued([job('a')]), 'paused', by);
+    expect(grant(paused, now)).toEqual({ state: paused, granted: [] });
+    expect(paused.modeSetBy).toEqual(by);
+    expect(names(grant(setMode(paused, 'running', by), now).granted)).toEqual(['a']);
+  });
+
+  test('a drain is over when the last job is done, whatever way it ends', () => {
+    const busy = setMode(grant(queued([job('a'), job('b'), job('c')], 2), now).state, 'draining', by);
+    expect(busy.mode).toBe('draining');
+    const one = release(busy, job('a'));
+    expect(one.mode).toBe('draining');
+    expect(release(one, job('b')).mode).toBe('drained');
+    expect(freeGone(one, [job('b')]).mode).toBe('drained');
+    expect(request(one, job('b', { runId: 'run-2' }), now).mode).toBe('drained');
+    expect(names(release(one, job('b')).queue)).toEqual(['c']);
+  });
+
+  test('a drain of nothing is over at once', () => {
+    expect(setMode(newAdmission(3), 'draining', by).mode).toBe('drained');
+  });
+});
+
+describe('places in the queue', () => {
+  /** All the places a job is told as those before it leave, one by one. */
+  function placesTold(waiting: number): number[] {
+    const jobs = Array.from({ length: waiting }, (_, i) => job(`w${i}`));
+    let state = queued(jobs, 1);
+    const told: number[] = [];
+    for (const gone of jobs) {
+      const round = movedPositions(state);
+      for (const { job: moved, position } of round.moved) {
+        if (moved.workflowId === `w${waiting - 1}`) told.push(position);
+      }
+      state = release(round.state, gone);
+    }
+    return told;
+  }
+
+  test('are told one by one among the first five, by halvings behind them', () => {
+    expect(placesTold(40)).toEqual([40, 20, 10, 5, 4, 3, 2, 1]);
+  });
+
+  test('are told once, and again only after they have changed', () => {
+    const { state, moved } = movedPositions(queued([job('a'), job('b')]));
+    expect(moved.map((m) => m.position)).toEqual([1, 2]);
+    expect(movedPositions(state)).toEqual({ state, moved: [] });
+  });
+});
+
+type Step = (state: AdmissionState) => AdmissionState;
+
+/** Anything that can happen, in any order, with few workflows so that their runs meet. */
+const steps = () => {
+  const id = fc.record({
+    workflowId: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'),
+    runId: fc.constantFrom('1', '2', '3'),
+  });
+  const asked = fc.record({ id, critical: fc.boolean(), priority: fc.integer({ min: 0, max: 3 }) });
+  return fc.array(
+    fc.oneof(
+      {
+        weight: 4,
+        arbitrary: asked.map(
+          ({ id, ...rest }): Step =>
+            (s) =>
+              request(s, { ...id, source: 's', ...rest }, now),
+        ),
+      },
+      { weight: 3, arbitrary: fc.constant<Step>((s) => grant(s, now).state) },
+      {
+        weight: 2,
+        arbitrary: id.map(
+          (j): Step =>
+            (s) =>
+              release(s, j),
+        ),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.array(id, { maxLength: 3 }).map(
+          (gone): Step =>
+            (s) =>
+              freeGone(s, gone),
+        ),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.integer({ min: 1, max: 4 }).map(
+          (slots): Step =>
+            (s) =>
+              resize(s, slots),
+        ),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.constantFrom('running', 'paused', 'draining').map(
+          (mode): Step =>
+            (s) =>
+              setMode(s, mode, by),
+        ),
+      },
+      { weight: 1, arbitrary: fc.constant<Step>((s) => movedPositions(s).state) },
+    ),
+    { maxLength: 60 },
+  );
+};
+
+/** Changes to a frozen thing throw: state is data, and the workflow compares it by identity. */
+function freeze(state: AdmissionState): AdmissionState {
+  for (const list of [state.holders, state.queue]) {
+    list.forEach(Object.freeze);
+    Object.freeze(list);
+  }
+  return Object.freeze(state);
+}
+
+/** Every state that a sequence of steps passes through. */
+function statesOf(sequence: Step[]): AdmissionState[] {
+  const states = [freeze(newAdmission(2))];
+  for (const step of sequence) states.push(freeze(step(states.at(-1) as AdmissionState)));
+  return states;
+}
+
+describe('whatever happens, in whatever order', () => {
+  test('nobody new is admitted above the number of slots', () => {
+    fc.assert(
+      fc.property(steps(), (sequence) => {
+        for (const state of statesOf(sequence)) {
+          const { granted, state: after } = grant(state, now);
+          if (granted.length > 0) expect(after.holders.length).toBeLessThanOrEqual(after.slots);
+          if (state.mode === 'running') {
+            expect(granted).toHaveLength(Math.min(state.queue.length, Math.max(0, state.slots - state.holders.length)));
+            expect(names(granted)).toEqual(names(state.queue.slice(0, granted.length)));
+          } else expect(granted).toEqual([]);
+        }
+      }),
+    );
+  });
+
+  test('a workflow is there once at most, and the queue is in order', () => {
+    fc.assert(
+      fc.property(steps(), (sequence) => {
+        for (const { holders, queue } of statesOf(sequence)) {
+          const all = names([...holders, ...queue]);
+          expect(new Set(all).size).toBe(all.length);
+          const turn = queue.map((j) =>
+            [j.critical ? 0 : 1, 100 - j.priority, j.arrival].map((n) => String(n).padStart(6, '0')).join(),
+          );
+          expect(turn).toEqual(turn.toSorted());
+        }
+      }),
+    );
+  });
+
+  test('asking and giving back are done once, however often they are repeated', () => {
+    fc.assert(
+      fc.property(steps(), (sequence) => {
+        const state = statesOf(sequence).at(-1) as AdmissionState;
+        for (const known of [...state.holders, ...state.queue]) {
+          expect(request(state, { ...known, critical: true, priority: 100 }, now)).toBe(state);
+          const without = release(state, known);
+          expect(release(without, known)).toBe(without);
+        }
+      }),
+    );
+  });
+
+  test('a drain is never left open with nobody in it', () => {
+    fc.assert(
+      fc.property(steps(), (sequence) => {
+        for (const { mode, holders } of statesOf(sequence)) {
+          if (mode === 'draining') expect(holders).not.toEqual([]);
+          if (mode === 'drained') expect(holders).toEqual([]);
+        }
+      }),
+    );
+  });
+
+  test('nobody who asked is forgotten: each is admitted in the end', () => {
+    fc.assert(
+      fc.property(steps(), (sequence) => {
+        let state = setMode(statesOf(sequence).at(-1) as AdmissionState, 'running', by);
+        const waiting = new Set(names(state.queue));
+        for (let round = 0; waiting.size > 0 && round < 100; round++) {
+          const turn = grant(state, now);
+          for (const { workflowId } of turn.granted) waiting.delete(workflowId);
+          state = freeGone(turn.state, turn.state.holders);
+        }
+        expect([...waiting]).toEqual([]);
+      }),
+    );
+  });
+});

@@ -1,0 +1,69 @@
+import { describe, expect, test } from '@jest/globals';
+import { type PlanRequest, planBackup, sourcePolicy } from '../../policies/plan.ts';
+import { policyOf } from './policies.ts';
+
+const policy = policyOf({
+  sources: [
+    { kind: 'files', name: 'documents', host: 'files1', path: '/srv/documents', priority: 70 },
+    {
+      kind: 'postgres-logical',
+      name: 'shop',
+      critical: true,
+      connection: { host: 'db', database: 'shop', user: 'backup' },
+    },
+  ],
+});
+
+const request = (more: Partial<PlanRequest> = {}): PlanRequest => ({
+  source: 'documents',
+  level: 'full',
+  classes: ['manual'],
+  now: '2026-03-01T02:00:00.123Z',
+  random: 'k3x9qa',
+  sizeHistory: [],
+  ...more,
+});
+
+describe('the plan of a backup', () => {
+  test('takes what it needs from the policy, in units that programs use', () => {
+    expect(planBackup(policy, request())).toMatchObject({
+      source: 'documents',
+      kind: 'files',
+      host: 'files1',
+      level: 'full',
+      parent: null,
+      critical: false,
+      priority: 70,
+      copies: [
+        { name: 'local', deadlineMs: 86_400_000 },
+        { name: 'offsite', deadlineMs: 86_400_000 },
+      ],
+      validationTimeoutMs: 1_800_000,
+      notes: [],
+    });
+  });
+
+  test('names the point after its source and moment, so that points sort by time', () => {
+    expect(planBackup(policy, request()).pointId).toBe('documents-20260301t020000z-k3x9qa');
+    const later = planBackup(policy, request({ now: '2026-11-01T02:00:00Z', random: 'aaaaaa' })).pointId;
+    expect(later > planBackup(policy, request({ random: 'zzzzzz' })).pointId).toBe(true);
+  });
+
+  test('compares sizes with the last thirty points at most', () => {
+    const sizeHistory = Array.from({ length: 100 }, (_, i) => i);
+    expect(planBackup(policy, request({ sizeHistory })).sizeHistory).toEqual(sizeHistory.slice(0, 30));
+  });
+
+  test('is the same for the same request, and holds no secret', () => {
+    const shop = request({ source: 'shop' });
+    expect(planBackup(policy, shop)).toEqual(planBackup(policy, shop));
+    expect(JSON.stringify(planBackup(policy, shop))).not.toMatch(/env:|file:/);
+  });
+
+  test('refuses a source that the policy does not have, and names those it has', () => {
+    expect(() => sourcePolicy(policy, 'shoop')).toThrow(
+      expect.objectContaining({ type: 'SourceUnknown', message: expect.stringContaining('documents, shop') }),
+    );
+    expect(() => sourcePolicy(policyOf(), 'shop')).toThrow('it has: none');
+  });
+});
