@@ -1,4 +1,3 @@
-import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
@@ -23,6 +22,7 @@ let far: Store;
 let retention: ReturnType<typeof createRetentionActivities>;
 
 beforeEach(() => {
+  days = 0;
   made = makeStores('near', 'far');
   [near, far] = made.stores as [Store, Store];
   const policy = policyOf({
@@ -33,7 +33,7 @@ beforeEach(() => {
   });
   retention = createRetentionActivities({
     policy: { ...policy, keys: { ...policy.keys, trusted } },
-    store: async (name) => (name === 'near' ? near : far),
+    store: async (name) => later(name === 'near' ? near : far),
   });
 });
 afterEach(() => made.remove());
@@ -52,12 +52,15 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 const keysOf = async (store: Store) => (await all(store.list(''))).map((o) => o.key);
 
 const day = 24 * 3600 * 1000;
-/** Moves what the store's clock said when backup.json came into the past. */
-function age(point: MadePoint, days: number): void {
-  const file = path.join(made.dir, 'near', '.meta', `${prefixOf(point)}${backupJsonName}.json`);
-  const meta = JSON.parse(readFileSync(file, 'utf8'));
-  writeFileSync(file, JSON.stringify({ ...meta, storedMs: Date.now() - days * day }));
-}
+let days = 0;
+/** The store as it is that many days later: what its clock said then is as much older now. */
+const later = (store: Store): Store => ({
+  ...store,
+  head: async (key) => {
+    const found = await store.head(key);
+    return { ...found, modifiedAt: new Date(Date.parse(found.modifiedAt) - days * day).toISOString() };
+  },
+});
 
 describe('withdrawing a copy', () => {
   test('removes what an attempt left, also what was under way, and nothing else', async () => {
@@ -100,7 +103,7 @@ describe('pruning a copy', () => {
   });
 
   test('removes what is old enough and lies elsewhere', async () => {
-    age(point, 8);
+    days = 8;
     await prune(point);
     await prune(point);
     expect(await keysOf(near)).toEqual([]);
@@ -115,7 +118,7 @@ describe('pruning a copy', () => {
   });
 
   test('is refused while it is too young', async () => {
-    age(point, 6);
+    days = 6;
     await expect(prune(point)).rejects.toMatchObject({
       type: 'UsageInvalid',
       message: expect.stringContaining('not yet for 7d'),
@@ -155,7 +158,7 @@ describe('pruning a copy', () => {
       'SignatureInvalid',
     ],
   ])('is refused while another copy %s', async (_how, damage, type) => {
-    age(point, 8);
+    days = 8;
     await damage();
     await expect(prune(point)).rejects.toMatchObject({ type });
     expect(await keysOf(near)).toHaveLength(4);
