@@ -1,4 +1,6 @@
+import { types } from 'node:util';
 import type { ThreadJob } from './frame-jobs.ts';
+import { ownsMemory } from './give-back.ts';
 import type { FileIdentity, Piece } from './types.ts';
 
 /**
@@ -27,11 +29,9 @@ export function portable<T extends ThreadJob>(job: T): { job: T; transfer: Array
   return { job: withViews(job, move), transfer: [...transfer] };
 }
 
-const handOverBytesMin = 64 * 1024;
-
-function ownsMemory(view: Uint8Array): view is Uint8Array<ArrayBuffer> {
-  const { buffer, byteLength } = view;
-  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength && byteLength >= handOverBytesMin;
+/** The memory that a job which arrived brought along. */
+export function buffersOf(job: ThreadJob): Set<ArrayBuffer> {
+  return new Set(viewsOf(job).flatMap(({ buffer }) => (types.isArrayBuffer(buffer) ? [buffer] : [])));
 }
 
 function viewsOf(job: ThreadJob): Uint8Array[] {

@@ -1,8 +1,10 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import type { BlockProblem, PackJob, ThreadJob, ThreadReply, UnpackBlock, UnpackJob } from './frame-jobs.ts';
+import { buffersOf } from './frame-post.ts';
+import { giveBack, ownMemoryMin } from './give-back.ts';
 import { frameBytesMax } from './limits.ts';
 import type { FileIdentity, Piece, PieceResult } from './types.ts';
 import { measureFrame } from './zstd-frames.ts';
@@ -31,12 +33,12 @@ function pack(job: PackJob): ThreadReply {
     content = input.subarray(0, at);
   }
   const compressed = zstdCompressSync(content, {
-    // One output buffer instead of many: the bound of what zstd may need.
-    chunkSize: content.length + (content.length >> 8) + 1024,
+    // One output buffer instead of many: the bound of what zstd may need. It is handed over as it is.
+    chunkSize: Math.max(ownMemoryMin, content.length + (content.length >> 8) + 1024),
     params: { [zlib.ZSTD_c_compressionLevel]: job.level, [zlib.ZSTD_c_checksumFlag]: 1 },
     pledgedSrcSize: content.length,
   });
-  return { seq: job.seq, kind: 'packed', contentBytes: content.length, compressed: exact(compressed), pieces };
+  return { seq: job.seq, kind: 'packed', contentBytes: content.length, compressed, pieces };
 }
 
 function fill(piece: Piece, into: Buffer, offset: number): PieceResult {
@@ -114,13 +116,13 @@ function unread(into: Buffer, error: unknown): Pick<PieceResult, 'state' | 'errn
 }
 
 function unpack(job: UnpackJob): ThreadReply {
-  let content: Buffer;
+  let content: Buffer<ArrayBuffer>;
   try {
     const frame = measureFrame(job.compressed);
     if (typeof frame === 'string' || frame.frameBytes !== job.compressed.length) throw new Error('no whole frame');
     content = zstdDecompressSync(job.compressed, {
       // One output buffer of the right size; a byte more than the frame may hold, so that too much is noticed.
-      chunkSize: Math.min(frameBytesMax, frame.contentBytes ?? frameBytesMax) + 64,
+      chunkSize: Math.max(ownMemoryMin, Math.min(frameBytesMax, frame.contentBytes ?? frameBytesMax) + 64),
       maxOutputLength: frameBytesMax,
       // A frame that asks for a larger window than a frame may hold is none of ours, and would only cost memory.
       params: { [zlib.ZSTD_d_windowLogMax]: Math.log2(frameBytesMax) },
@@ -155,13 +157,9 @@ function unpack(job: UnpackJob): ThreadReply {
   } finally {
     if (open.fd >= 0) closeSync(open.fd);
   }
-  return {
-    seq: job.seq,
-    kind: 'unpacked',
-    contentBytes: content.length,
-    problems,
-    content: job.wantContent ? exact(content) : null,
-  };
+  const contentBytes = content.length;
+  if (!job.wantContent) giveBack(content.buffer);
+  return { seq: job.seq, kind: 'unpacked', contentBytes, problems, content: job.wantContent ? content : null };
 }
 
 const pageBytes = 4096;
@@ -187,14 +185,7 @@ function writeAll(fd: number, bytes: Buffer, position: number): void {
 }
 
 function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
-/** A copy that owns its memory, so that it can be handed over and nothing more than it is kept alive. */
-function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const copy = new Uint8Array(bytes.length);
-  copy.set(bytes);
-  return copy;
+  return hash('sha256', bytes);
 }
 
 function asPath(bytes: Uint8Array): Buffer {
@@ -211,4 +202,6 @@ parentPort?.on('message', (job: ThreadJob) => {
   if (reply.kind === 'packed') transfer.push(reply.compressed.buffer);
   if (reply.kind === 'unpacked' && reply.content) transfer.push(reply.content.buffer);
   parentPort?.postMessage(reply, transfer);
+  // Whoever sent the job has handed its memory over.
+  for (const memory of buffersOf(job)) giveBack(memory);
 });

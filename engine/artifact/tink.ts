@@ -52,50 +52,46 @@ function plainCapacity(segmentBytes: number, index: number): number {
 export class StreamEncryptor {
   private readonly segments: Segments;
   private readonly salt = randomBytes(saltBytes);
-  private pending: Uint8Array[] = [];
+  /** Plaintext of the segment that is being filled. */
+  private readonly pending: Buffer;
   private pendingBytes = 0;
   private index = 0;
-  private readonly out: (chunk: Buffer) => void;
+  private readonly out: (chunk: Buffer<ArrayBuffer>) => void;
 
-  /** @param out receives the header, then ciphertext, in order */
-  constructor(key: StreamKey, out: (chunk: Buffer) => void) {
+  /** @param out receives the header, then ciphertext, in order; what it is given is its own */
+  constructor(key: StreamKey, out: (chunk: Buffer<ArrayBuffer>) => void) {
     this.segments = derive(key, this.salt, randomBytes(noncePrefixBytes));
+    this.pending = Buffer.allocUnsafeSlow(this.segments.segmentBytes);
     this.out = out;
     out(Buffer.concat([Buffer.of(headerBytes), this.salt, this.segments.noncePrefix]));
   }
 
   write(bytes: Uint8Array): void {
-    this.pending.push(bytes);
-    this.pendingBytes += bytes.length;
-    // One byte more than a segment must be there, for the last one is marked, and may be full.
-    while (this.pendingBytes > plainCapacity(this.segments.segmentBytes, this.index)) {
-      this.seal(plainCapacity(this.segments.segmentBytes, this.index), false);
+    for (let at = 0; at < bytes.length; ) {
+      // A full segment waits for one byte more, for the last one is marked, and may be full.
+      if (this.pendingBytes === this.capacity()) this.seal(false);
+      const part = bytes.subarray(at, at + this.capacity() - this.pendingBytes);
+      this.pending.set(part, this.pendingBytes);
+      this.pendingBytes += part.length;
+      at += part.length;
     }
   }
 
   end(): void {
-    this.seal(this.pendingBytes, true);
+    this.seal(true);
   }
 
-  private seal(bytes: number, last: boolean): void {
-    const cipher = createCipheriv(
-      'aes-256-gcm',
-      this.segments.derived,
-      nonce(this.segments.noncePrefix, this.index, last),
-    );
-    let left = bytes;
-    while (left > 0) {
-      const chunk = this.pending[0];
-      if (!chunk) break;
-      const part = chunk.length <= left ? chunk : chunk.subarray(0, left);
-      this.out(cipher.update(part));
-      if (part.length === chunk.length) this.pending.shift();
-      else this.pending[0] = chunk.subarray(part.length);
-      left -= part.length;
-    }
+  private capacity(): number {
+    return plainCapacity(this.segments.segmentBytes, this.index);
+  }
+
+  private seal(last: boolean): void {
+    const { derived, noncePrefix } = this.segments;
+    const cipher = createCipheriv('aes-256-gcm', derived, nonce(noncePrefix, this.index, last));
+    this.out(cipher.update(this.pending.subarray(0, this.pendingBytes)));
     cipher.final();
     this.out(cipher.getAuthTag());
-    this.pendingBytes -= bytes;
+    this.pendingBytes = 0;
     this.index++;
   }
 }

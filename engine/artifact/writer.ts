@@ -14,6 +14,7 @@ import {
 } from '../../policies/recovery-point.ts';
 import { removeFiles, syncDirectory } from './files.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
+import { giveBack } from './give-back.ts';
 import { generatePointKey, keyCheckOf, wrapKey } from './keys.ts';
 import { blockBytesMax, frameBytesMax } from './limits.ts';
 import { ManifestEncoder } from './manifest.ts';
@@ -172,6 +173,7 @@ function createFrameWriter(
       };
       contentBytes += packed.contentBytes;
       await artifact.write(packed.compressed);
+      giveBack(packed.compressed.buffer);
       return result;
     });
     // Reported to the caller and by idle(); until one of them looks, it must not bring the process down.
@@ -296,6 +298,7 @@ function createManifestWriter(file: SealedFile, pool: FramePool, point: SealPoin
         level: compressionLevel,
       });
       await file.write(compressed);
+      giveBack(compressed.buffer);
     }
   };
   const whenFull = async () => {
