@@ -1,39 +1,90 @@
-import { statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import { codeOf } from './files.ts';
 
-/** Runs an operation on the folder, and gives its failures their names. */
-export async function guarded<T>(
-  { name, root }: { name: string; root: string },
-  operation: () => Promise<T>,
-): Promise<T> {
+/** The folder of a store, and the copy's name. */
+export interface Place {
+  name: string;
+  root: string;
+}
+
+/** Runs an operation on the folder, and gives its failures their names. `key` is the object it is about, if any. */
+export async function guarded<T>(place: Place, key: string, operation: () => Promise<T>): Promise<T> {
   try {
     return await operation();
   } catch (error) {
-    const code = codeOf(error);
-    if (isFailure(error) || code === undefined || code === 'ABORT_ERR') throw error;
-    if (code === 'ENOSPC' || code === 'EDQUOT') {
-      const { bavail, bsize } = await statfs(root);
-      throw new Failure('StoreFull', `${name} is full: ${bavail * bsize} bytes are free at ${root}.`, {
-        next: 'Free space there or enlarge it; the copy is tried again by itself.',
-        cause: error,
-      });
+    throw await asFailure(place, key, error);
+  }
+}
+
+/** The failure for what the file system raised. Aborts, failures and defects of ours stay what they are. */
+export async function asFailure({ name, root }: Place, key: string, error: unknown): Promise<unknown> {
+  const code = codeOf(error);
+  if (isFailure(error) || code === undefined || code === 'ABORT_ERR' || code.startsWith('ERR_')) return error;
+  const place = key === '' ? `${name} (${root})` : `${name} (${root}), ${key}`;
+  const failed = (type: Failure['type'], what: string, next: string) =>
+    new Failure(type, `${place}: ${what} (${code}).`, { next, cause: error });
+  switch (code) {
+    case 'ENOSPC':
+    case 'EDQUOT': {
+      const free = await freeBytes(root);
+      return failed(
+        'StoreFull',
+        `there is no space left${free === null ? '' : `: ${free} bytes are free`}`,
+        'Free space there or enlarge it; the copy is tried again by itself.',
+      );
     }
-    if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-      throw new Failure('StoreDenied', `${name} refuses: ${String(error)}.`, {
-        next: `Give this worker's user the right to read and write below ${root}.`,
-        cause: error,
-      });
-    }
-    if (code === 'ENOENT' || code === 'ENOTDIR') {
-      throw new Failure('BucketMissing', `The folder of ${name} is not there: ${root}.`, {
-        next: 'Make the folder, or mount its disk, or correct its path in the policy file.',
-        cause: error,
-      });
-    }
-    throw new Failure('StoreUnreachable', `${name} cannot be used at ${root}: ${String(error)}.`, {
-      next: 'Look at the disk; the operation is tried again by itself.',
-      cause: error,
-    });
+    case 'EROFS':
+      return failed('StoreDenied', 'the file system is read-only', 'Mount it for writing; look at its disk first.');
+    case 'EACCES':
+    case 'EPERM':
+      return failed(
+        'StoreDenied',
+        'the file system refuses',
+        `Give this worker's user the right to read and write below ${root}.`,
+      );
+    case 'ENAMETOOLONG':
+      return failed('UsageInvalid', 'the name is too long for this file system', 'Use a shorter key.');
+    case 'ENOENT':
+    case 'ENOTDIR':
+      if (await isGone(root)) return missing({ name, root }, error);
+      break;
+  }
+  return failed(
+    'StoreUnreachable',
+    'the file system does not do as asked',
+    'Look at the disk; it is tried again by itself.',
+  );
+}
+
+/** Throws BucketMissing when the folder is not there, so that nothing is taken for gone that is only away. */
+export async function assertPlace(place: Place): Promise<void> {
+  if (await isGone(place.root)) throw missing(place, undefined);
+}
+
+function missing({ name, root }: Place, cause: unknown): Failure {
+  return new Failure('BucketMissing', `${name}: there is no folder ${root}.`, {
+    next: 'Make the folder, or mount its disk, or correct its path in the policy file.',
+    cause,
+  });
+}
+
+async function isGone(root: string): Promise<boolean> {
+  try {
+    return !(await stat(root)).isDirectory();
+  } catch (error) {
+    // With any other error it is there, and ill.
+    return ['ENOENT', 'ENOTDIR'].includes(codeOf(error) ?? '');
+  }
+}
+
+/** Null when the file system does not tell. */
+async function freeBytes(root: string): Promise<number | null> {
+  try {
+    const { bavail, bsize } = await statfs(root);
+    return bavail * bsize;
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error;
+    return null;
   }
 }

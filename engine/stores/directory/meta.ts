@@ -1,32 +1,51 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { codeOf, existing } from './files.ts';
+import path from 'node:path';
+import { codeOf, ensureFolder, removeFile, replaceFile } from './files.ts';
 
-/** What goes with an object, in a file beside it. */
+/** What goes with an object, in a file of its own. */
 export interface Meta {
   sha256: string | null;
   metadata: Record<string, string>;
   tags: Record<string, string>;
+  /** When the object was put; the object itself may be a link to an older file. */
   storedMs: number | null;
 }
 
-export async function readMeta(file: string): Promise<Meta> {
-  const about = await readMetaText(file);
-  const { mtimeMs } = (await existing(file)) ?? { mtimeMs: null };
+const metaName = '.meta';
+
+/** Where an object's Meta lies: under the hash of its key, for beside each other names would collide or get too long. */
+export function metaPath(root: string, key: string): string {
+  return path.join(root, metaName, `${createHash('sha256').update(key).digest('hex')}.json`);
+}
+
+/** An object laid here by hand has none, and half a file is none: then everything is unknown. */
+export async function readMeta(root: string, key: string): Promise<Meta> {
+  const about = await readJson(metaPath(root, key));
   return {
-    sha256: typeof about.sha256 === 'string' ? about.sha256 : null,
-    metadata: (about.metadata as Record<string, string> | undefined) ?? {},
-    tags: (about.tags as Record<string, string> | undefined) ?? {},
-    // The object itself may be a link to an older file.
-    storedMs: typeof about.storedMs === 'number' ? about.storedMs : mtimeMs,
+    sha256: typeof about?.sha256 === 'string' ? about.sha256 : null,
+    metadata: (about?.metadata as Record<string, string> | undefined) ?? {},
+    tags: (about?.tags as Record<string, string> | undefined) ?? {},
+    storedMs: typeof about?.storedMs === 'number' ? about.storedMs : null,
   };
 }
 
-export async function readMetaText(file: string): Promise<Record<string, unknown>> {
+export async function writeMeta(root: string, key: string, meta: Meta): Promise<void> {
+  await ensureFolder(root, path.join(root, metaName));
+  await replaceFile(metaPath(root, key), JSON.stringify({ key, ...meta }));
+}
+
+export async function removeMeta(root: string, key: string): Promise<void> {
+  await removeFile(metaPath(root, key));
+}
+
+/** Null when the file is not there, or is no JSON object. */
+export async function readJson(file: string): Promise<Record<string, unknown> | null> {
   try {
-    return JSON.parse(await readFile(file, 'utf8'));
+    const parsed: unknown = JSON.parse(await readFile(file, 'utf8'));
+    return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : null;
   } catch (error) {
-    // An object laid here by hand has none.
-    if (codeOf(error) === 'ENOENT') return {};
+    if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return null;
     throw error;
   }
 }

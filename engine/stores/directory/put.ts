@@ -1,0 +1,165 @@
+import { link } from 'node:fs/promises';
+import path from 'node:path';
+import { Failure, isFailure } from '../../../policies/failure.ts';
+import type { PendingPut, Store, StoredObject } from '../store.ts';
+import { codeOf, digest, ensureFolder, existing, syncFolder } from './files.ts';
+import { fill, linked } from './fill.ts';
+import { assertPlace, guarded, type Place } from './guard.ts';
+import { readMeta, writeMeta } from './meta.ts';
+import { allPending, pendingPath, readPending, removePending, tokenFor, writePending } from './pending.ts';
+
+type Puts = Pick<Store, 'put' | 'beginPut' | 'completePut' | 'abortPut'>;
+
+/** Puts of a directory store: bytes gather in `.pending`, and appear by link(2), which never replaces what is there. */
+export function createPuts(place: Place, objectPath: (key: string) => string, head: Store['head']): Puts {
+  const { name, root } = place;
+
+  const puts: Puts = {
+    async put(key, source, options) {
+      return puts.completePut(await puts.beginPut(key, source, options));
+    },
+
+    async beginPut(key, source, options) {
+      const target = objectPath(key);
+      if (options.lock) throw cannot(name, 'lock objects');
+      return guarded(place, key, async () => {
+        options.signal?.throwIfAborted();
+        const promised = { key, bytes: source.bytes, sha256: source.sha256 };
+        if (await existing(target)) {
+          await assertSame(target, promised);
+          await healMeta(promised, { metadata: options.metadata ?? {}, tags: options.tags ?? {} });
+          return { ...promised, token: '' };
+        }
+        if (await isBelowFile(target)) throw taken(name, key);
+        const token = await tokenFor(root, key, source, options.resume);
+        const record = { ...promised, token, metadata: options.metadata ?? {}, tags: options.tags ?? {} };
+        await writePending(root, { ...record, whole: false });
+        const file = pendingPath(root, token) ?? '';
+        const said = `${name} (${root}), ${key}`;
+        try {
+          if (!(await linked(said, source, file))) await fill(said, file, source, token, options);
+        } catch (error) {
+          if (isFailure(error, 'ChecksumMismatch')) await removePending(root, token);
+          throw error;
+        }
+        await writePending(root, { ...record, whole: true });
+        return { ...promised, token };
+      });
+    },
+
+    async completePut(pending) {
+      const target = objectPath(pending.key);
+      return guarded(place, pending.key, async () => {
+        await assertPlace(place);
+        const record = await readPending(root, pending.token);
+        if (await existing(target)) return onlyIfSame(target, pending, record);
+        if (record?.key !== pending.key) throw gone(name, pending.key);
+        if (!record.whole) throw notWhole(name, pending.key);
+        try {
+          await publish(pendingPath(root, pending.token) ?? '', target);
+        } catch (error) {
+          if (codeOf(error) === 'EEXIST') return onlyIfSame(target, pending, record);
+          if (codeOf(error) !== 'ENOTDIR') throw error;
+          // A name on the way is an object.
+          await removePending(root, pending.token);
+          throw taken(name, pending.key);
+        }
+        const { sha256, metadata, tags } = record;
+        await writeMeta(root, pending.key, { sha256, metadata, tags, storedMs: Date.now() });
+        await syncFolder(path.dirname(target));
+        // Others that wait for this key can never come true: it is written once.
+        for await (const { token } of allPending(root, (key) => key === pending.key)) await removePending(root, token);
+        return head(pending.key);
+      });
+    },
+
+    abortPut: (pending) =>
+      guarded(place, pending.key, async () => {
+        await assertPlace(place);
+        await removePending(root, pending.token);
+      }),
+  };
+  return puts;
+
+  /** Frees what is pending; the object there is the answer when its bytes are the same. */
+  async function onlyIfSame(
+    target: string,
+    pending: PendingPut,
+    about: { metadata: Record<string, string>; tags: Record<string, string> } | null,
+  ): Promise<StoredObject> {
+    await removePending(root, pending.token);
+    await assertSame(target, pending);
+    await healMeta(pending, about ?? { metadata: {}, tags: {} });
+    return head(pending.key);
+  }
+
+  async function assertSame(target: string, { key, bytes, sha256 }: Omit<PendingPut, 'token'>): Promise<void> {
+    const found = await existing(target);
+    if (found?.isFile() && found.size === bytes && (await digest(target)) === sha256) return;
+    throw taken(name, key);
+  }
+
+  /** A crash between an object's appearing and its Meta leaves none, or that of an object that was deleted. */
+  async function healMeta(
+    { key, sha256 }: Omit<PendingPut, 'token'>,
+    about: { metadata: Record<string, string>; tags: Record<string, string> },
+  ): Promise<void> {
+    if ((await readMeta(root, key)).sha256 === sha256) return;
+    await writeMeta(root, key, { sha256, ...about, storedMs: Date.now() });
+  }
+
+  async function isBelowFile(target: string): Promise<boolean> {
+    for (let at = path.dirname(target); at.length > root.length; at = path.dirname(at)) {
+      const found = await existing(at);
+      if (found) return !found.isDirectory();
+    }
+    return false;
+  }
+
+  /** Gives the pending file its name. Throws EEXIST when there is another one, ENOTDIR when there is one above it. */
+  async function publish(file: string, target: string): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        await ensureFolder(root, path.dirname(target));
+        return await link(file, target);
+      } catch (error) {
+        const code = codeOf(error) ?? '';
+        if (code === 'EPERM' || code === 'ENOTSUP' || code === 'EOPNOTSUPP') throw noLinks(place, error);
+        // Somebody removed the last object of the folder, and the folder with it, between the two lines.
+        if (code !== 'ENOENT' || tries === 10 || !(await existing(file))) throw error;
+      }
+    }
+  }
+}
+
+/** The store is a folder, and asked for what folders cannot do. */
+export function cannot(store: string, what: string): Failure {
+  return new Failure('CapabilityMissing', `${store} is a folder: it cannot ${what}.`, {
+    next: 'Use a store that can, such as a bucket with Object Lock.',
+  });
+}
+
+function taken(store: string, key: string): Failure {
+  return new Failure('ObjectExists', `${key} is in ${store} already, with other content.`, {
+    next: 'Nothing was overwritten. Objects are written once; use another key.',
+  });
+}
+
+function gone(store: string, key: string): Failure {
+  return new Failure('ObjectMissing', `${key} is not in ${store}, and what was pending for it is gone.`, {
+    next: 'Put it again.',
+  });
+}
+
+function notWhole(store: string, key: string): Failure {
+  return new Failure('ChecksumMismatch', `${key}: not all of its bytes have arrived in ${store}.`, {
+    next: 'Nothing was stored; it is tried again by itself.',
+  });
+}
+
+function noLinks({ name, root }: Place, cause: unknown): Failure {
+  return new Failure('CapabilityMissing', `${name}: the file system of ${root} has no hard links.`, {
+    next: 'Use one that has, such as ext4 or XFS: objects appear by link(2), whole or not at all.',
+    cause,
+  });
+}

@@ -1,0 +1,93 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { bytesSource, readBytes, type Store } from '../../../engine/stores/index.ts';
+import type { PendingPut, PutSource, StoreCapabilities } from '../../../engine/stores/store.ts';
+
+/** What a kind of store brings, so that the suites can try it. */
+export interface StoreFixture {
+  /** Another handle on the same place, as a second process would have it. The fixture closes it. */
+  open(): Store;
+  /** Longer objects are sent in parts of this length, where the store sends parts. */
+  partBytes: number;
+  /** What this server is known to have. */
+  has: StoreCapabilities;
+  /** Whether `a` and `a/b` can both be objects. */
+  nests: boolean;
+  remove(): Promise<void>;
+}
+
+/** What the suites of this folder work on; set when their tests run. */
+export interface StoreUnderTest {
+  readonly store: Store;
+  readonly fixture: StoreFixture;
+}
+
+/** A prefix that nobody else uses, so that tests of one place do not meet. */
+export const ownPrefix = () => `t${randomBytes(6).toString('hex')}/`;
+
+export const sha256Of = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+/** Bytes that no other length shares, quickly made. */
+export function content(bytes: number, salt = 0): Buffer {
+  const out = Buffer.alloc(bytes);
+  const word = createHash('sha256').update(`${bytes}-${salt}`).digest();
+  for (let at = 0; at < bytes; at += word.length) word.copy(out, at);
+  // No two pages alike: bytes that end up in the wrong place are seen.
+  for (let at = 0; at + 8 <= bytes; at += 4096) out.writeDoubleLE(at, at);
+  return out;
+}
+
+export interface TroubledSource {
+  bytes: Buffer;
+  /** What is promised, where it is not the truth. */
+  promise?: { bytes?: number; sha256?: string };
+  /** The source breaks when a byte from here on is read. */
+  breaksAt?: number;
+  /** Called before each read. */
+  onOpen?: (offset: number, length: number) => void;
+}
+
+/** A source that is not what it says, or does not last. */
+export function troubled({ bytes, promise, breaksAt = Number.POSITIVE_INFINITY, onOpen }: TroubledSource): PutSource {
+  return {
+    bytes: bytes.length,
+    sha256: sha256Of(bytes),
+    ...promise,
+    open(offset, length) {
+      onOpen?.(offset, length);
+      async function* chunks() {
+        const end = Math.min(bytes.length, offset + length);
+        for (let at = offset; at < end; at += 65_536) {
+          if (at + 65_536 > breaksAt) throw new Error('the source broke');
+          yield bytes.subarray(at, Math.min(end, at + 65_536));
+        }
+      }
+      return Readable.from(chunks(), { objectMode: false });
+    },
+  };
+}
+
+export const put = (store: Store, key: string, bytes: Uint8Array | string, options = {}) =>
+  store.put(key, bytesSource(bytes), options);
+
+export const textOf = async (store: Store, key: string) => (await readBytes(store, key)).toString();
+
+export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const out: T[] = [];
+  for await (const item of items) out.push(item);
+  return out;
+}
+
+export const keysOf = async (store: Store, prefix: string) => (await all(store.list(prefix))).map((o) => o.key);
+
+export const pendingOf = async (store: Store, prefix: string): Promise<PendingPut[]> => all(store.listPending(prefix));
+
+/** The type of the Failure that the work ends with. */
+export async function failureType(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+  } catch (error) {
+    return (error as { type?: string }).type ?? `no Failure: ${String(error)}`;
+  }
+  return 'it did not fail';
+}
