@@ -173,7 +173,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
     const found = await existing(file);
     if (found?.isFile()) return found;
     await assertPlace(place);
-    throw new Failure('ObjectMissing', `${key} is not in ${name}.`, {
+    throw new Failure('ObjectMissing', `${name} (${root}): ${key} is not there.`, {
       next: 'Use another copy; "backupctl catalog verify" shows what each holds.',
     });
   }
