@@ -2,10 +2,8 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { Failure } from '../policies/failure.ts';
 import { roles } from '../policies/queues.ts';
-import { loginPasswords, writeEmbeddedPolicy } from './embedded-policy.ts';
 import { runMainJob } from './main-job.ts';
-import { makeSampleDatabase, makeSampleTree, sampleDatabase } from './sample-data.ts';
-import { ensureBackupLogin, ensureCatalogLogin } from './stack/database.ts';
+import { prepare } from './prepare.ts';
 import type { Stack } from './stack/stack.ts';
 import { startWorkers } from './workers.ts';
 
@@ -31,27 +29,9 @@ export interface Served {
 
 /** What runs on the stack: policy, sample data, workers, the main job; then the workers serve until `stop`. */
 export async function runMain(stack: Stack, options: MainOptions, output: MainOutput): Promise<Served> {
-  const { dataDir, postgres, temporal, east, west, bucket } = stack;
+  const { dataDir, postgres, temporal, east, west } = stack;
   const { step, print } = output;
-  const passwords = await loginPasswords(dataDir);
-  await ensureCatalogLogin(postgres.uri(), passwords.catalog);
-  const { host, port, user } = postgres;
-  const { file, policy, isSample } = await writeEmbeddedPolicy({
-    dataDir,
-    temporal,
-    postgres: { host, port, user },
-    east,
-    west,
-    bucket,
-    userPolicy: options.userPolicy,
-  });
-  step(`policy: ${file}`);
-  if (isSample) {
-    await makeSampleDatabase(postgres.uri());
-    await ensureBackupLogin(postgres.uri(), passwords.backup, [sampleDatabase]);
-    await makeSampleTree(path.join(dataDir, 'sample-files'));
-    step('sample data: the database shop, and a file tree');
-  }
+  const { file, policy } = await prepare(stack, { userPolicy: options.userPolicy, step });
   const workers = await startWorkers({
     policyFile: file,
     logDir: path.join(dataDir, 'logs'),

@@ -1,0 +1,234 @@
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { PutObjectLockConfigurationCommand } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { openPoint } from '../../engine/artifact/index.ts';
+import { openStore } from '../../engine/stores/index.ts';
+import { secretsOf } from '../../policies/role-secrets.ts';
+import { loginPasswords } from '../../scripts/embedded-policy.ts';
+import { ensureBackupLogin } from '../../scripts/stack/database.ts';
+import { s3Client } from '../../scripts/stack/s3.ts';
+import type { Stack } from '../../scripts/stack/stack.ts';
+import type { BackupResult, RestoreResult } from '../../workflows/contracts.ts';
+import { type Watched, watchProcesses } from '../support/watch-processes.ts';
+import { startWhole, type Whole } from '../support/whole.ts';
+
+/**
+ * The whole job with exactly the rights that each role has: real servers, real workers, and a bucket (west) that locks
+ * whatever comes in for a day.
+ */
+
+let whole: Whole;
+let watch: ReturnType<typeof watchProcesses>;
+let database: BackupResult;
+const trees: BackupResult[] = [];
+const text = 'a document, as a person wrote it\n'.repeat(100);
+
+beforeAll(async () => {
+  whole = await startWhole({
+    before: async (stack) => {
+      await lockWhateverComesIn(stack);
+      await makeShop(stack);
+      await mkdir(path.join(stack.dataDir, 'tree', 'below'), { recursive: true });
+      await writeFile(path.join(stack.dataDir, 'tree', 'below', 'document.txt'), text);
+    },
+    sources: ({ dataDir, postgres: { host, port } }) => {
+      const password = `file:${path.join(dataDir, 'secrets', 'backup-password')}`;
+      const connection = { host, port, database: 'shop', user: 'backup', password };
+      return [
+        { name: 'shop', kind: 'postgres-logical', connection },
+        { name: 'tree', kind: 'files', path: path.join(dataDir, 'tree') },
+      ];
+    },
+    adapt: ({ copies: [local] }) => {
+      if (local) local.pruneAfter = '1s';
+    },
+  });
+  watch = watchProcesses(whole.secrets);
+  database = await whole.backupctl<BackupResult>('backup', 'run', 'shop', '--wait');
+  for (let i = 0; i < 2; i++) trees.push(await whole.backupctl<BackupResult>('backup', 'run', 'tree', '--wait'));
+});
+afterAll(async () => {
+  await watch?.stop();
+  await whole?.stop();
+});
+
+async function lockWhateverComesIn({ west, bucket }: Stack): Promise<void> {
+  const root = s3Client(west);
+  const Rule = { DefaultRetention: { Mode: 'COMPLIANCE', Days: 1 } } as const;
+  await root.send(
+    new PutObjectLockConfigurationCommand({
+      Bucket: bucket,
+      ObjectLockConfiguration: { ObjectLockEnabled: 'Enabled', Rule },
+    }),
+  );
+  root.destroy();
+}
+
+async function makeShop({ dataDir, postgres }: Stack): Promise<void> {
+  await run(postgres.uri(), 'CREATE DATABASE shop', 'CREATE DATABASE shop_again', 'CREATE ROLE clerk LOGIN');
+  await run(
+    postgres.uri('shop'),
+    'CREATE TABLE orders (id int PRIMARY KEY, clerk text, note text)',
+    "INSERT INTO orders SELECT g, 'clerk', md5(g::text) FROM generate_series(1, 2000) g",
+    'ALTER TABLE orders OWNER TO clerk',
+    // Rows that only their clerk may see are backed up all the same.
+    'ALTER TABLE orders ENABLE ROW LEVEL SECURITY',
+    'CREATE POLICY own ON orders USING (clerk = current_user)',
+  );
+  await ensureBackupLogin(postgres.uri(), (await loginPasswords(dataDir)).backup, ['shop']);
+}
+
+async function run(uri: string, ...statements: string[]): Promise<pg.QueryResult[]> {
+  const client = new pg.Client({ connectionString: uri });
+  await client.connect();
+  try {
+    const results: pg.QueryResult[] = [];
+    for (const statement of statements) results.push(await client.query(statement));
+    return results;
+  } finally {
+    await client.end();
+  }
+}
+
+describe('the whole job, with the rights of each role only', () => {
+  test('backs up, validates and publishes to every copy, also to the bucket that locks whatever comes in', () => {
+    for (const result of [database, ...trees]) {
+      expect(result).toMatchObject({ outcome: 'succeeded', checksPassed: 5, warnings: [] });
+      expect(result.copies.map((c) => [c.copy, c.state])).toEqual([
+        ['server-disk', 'verified'],
+        ['s3-east', 'verified'],
+        ['s3-west', 'verified'],
+      ]);
+    }
+  });
+
+  test('restores a database from that bucket', async () => {
+    const { postgres } = whole.stack;
+    await whole.backupctl<RestoreResult>(
+      ...['restore', 'shop', '--from', 's3-west', '--wait', '--operator', 'Ada', '--reason', 'a test'],
+      ...['--into', `postgresql://postgres@${postgres.host}:${postgres.port}/shop_again`],
+    );
+    const [count] = await run(postgres.uri('shop_again'), 'SELECT count(*)::int AS n FROM orders');
+    expect(count?.rows).toEqual([{ n: 2000 }]);
+  });
+
+  test('restores files from that bucket', async () => {
+    const into = path.join(whole.dataDir, 'restored', 'tree');
+    await whole.backupctl<RestoreResult>(
+      ...['restore', 'tree', '--from', 's3-west', '--wait', '--operator', 'Ada', '--reason', 'a test', '--into', into],
+    );
+    expect(await readFile(path.join(into, 'below', 'document.txt'), 'utf8')).toBe(text);
+  });
+
+  test('prunes the local copy of what lies elsewhere, by the role that may delete', async () => {
+    const [older, newer] = trees.map((t) => t.pointId);
+    const { points } = await whole.backupctl<{ points: { id: string; copies: { copy: string }[] }[] }>(
+      ...['backup', 'list', 'tree'],
+    );
+    const copies = (id?: string) => points.find((p) => p.id === id)?.copies.map((c) => c.copy);
+    expect(copies(newer)).toEqual(['s3-east', 's3-west', 'server-disk']);
+    expect(copies(older)).toEqual(['s3-east', 's3-west']);
+    const kept = await readdir(path.join(whole.dataDir, 'server-disk', 'tree'));
+    expect(kept).toEqual([newer]);
+  });
+
+  test('rebuilds the catalog from that bucket alone', async () => {
+    const known = async () => whole.backupctl<{ points: { id: string }[] }>('backup', 'list');
+    const before = await known();
+    await run(whole.stack.postgres.uri('catalog'), 'DELETE FROM backup_coordinator.points');
+    await whole.backupctl('catalog', 'rebuild', '--from', 's3-west');
+    expect(await known()).toEqual(before);
+    await expect(whole.backupctl('catalog', 'verify')).resolves.toMatchObject({ same: true });
+  });
+});
+
+describe('whoever steals a backup host', () => {
+  test('can fetch old backups and open none of them, with all that stands there', async () => {
+    const { policy, secrets } = whole;
+    const held = [...secretsOf('backup', policy, 'local'), ...secretsOf('transfer', policy, 'local')];
+    const values = held.map((ref) => secrets.get(path.basename(ref)) ?? '');
+    expect(values).toHaveLength(6);
+    const copy = policy.copies.find((c) => c.name === 's3-east');
+    if (!copy) throw new Error('the policy has no s3-east');
+    const store = await openStore(copy, {
+      access: 'write',
+      resolveSecret: async (ref) => {
+        expect(held).toContain(ref);
+        return secrets.get(path.basename(ref)) ?? '';
+      },
+    });
+    const open = (identity: string) =>
+      openPoint({ store, source: 'tree', id: trees[0]?.pointId ?? '', identity, trusted: policy.keys.trusted });
+    for (const value of values)
+      await expect(open(value)).rejects.toMatchObject({ type: expect.stringMatching(/^Key/) });
+    await expect(open(secrets.get('age-identity') ?? '')).resolves.toMatchObject({ backup: { id: trees[0]?.pointId } });
+    await store.close();
+  });
+});
+
+describe('secrets', () => {
+  let watched: Watched;
+  beforeAll(async () => {
+    watched = await watch.stop();
+  });
+
+  test('stand in no arguments of any process', () => {
+    expect([...watched.programs]).toEqual(expect.arrayContaining(['pg_dump', 'pg_restore', 'initdb', 'versitygw']));
+    expect(watched.sightings.filter((s) => s.where === 'arguments')).toEqual([]);
+  });
+
+  test('stand in the environment of those only whose own they are', () => {
+    const seen = new Set(watched.sightings.map((s) => `${s.program}: ${s.secret}`));
+    // libpq's tools take the password so (Debian's are started by a script in Perl); an S3 server its root user's keys.
+    const allowed = [
+      /^(setpriv|perl|pg_dump|pg_dumpall): backup-password$/,
+      /^(setpriv|perl|pg_restore|psql): postgres-password$/,
+      /^(setpriv|versitygw): (east|west)-root-(access|secret)-key$/,
+    ];
+    expect([...seen].filter((sighting) => !allowed.some((a) => a.test(sighting)))).toEqual([]);
+    expect(seen).toContain('pg_dump: backup-password');
+  });
+
+  test('stand in no log, no history, no catalog, no staged or stored file', async () => {
+    // An access key's id is no secret: it stands in the bucket's policy.
+    const secret = [...whole.secrets].filter(([name]) => !name.endsWith('-access-key'));
+    const needles = secret.map(([name, value]) => ({ name, bytes: Buffer.from(value) }));
+    expect(await foundIn(path.join(whole.dataDir, 'secrets', 'age-identity'), needles)).toEqual(
+      new Set(['age-identity']),
+    );
+    const found: string[] = [];
+    let files = 0;
+    for await (const file of filesBelow(whole.dataDir)) {
+      // Where they are kept: our own files, and the S3 servers' lists of users.
+      if (/^(secrets|s3-(east|west)\.iam)\//.test(file)) continue;
+      files++;
+      for (const name of await foundIn(path.join(whole.dataDir, file), needles)) found.push(`${file}: ${name}`);
+    }
+    expect(found).toEqual([]);
+    expect(files).toBeGreaterThan(50);
+  });
+});
+
+async function* filesBelow(root: string, below = ''): AsyncGenerator<string> {
+  for (const entry of await readdir(path.join(root, below), { withFileTypes: true })) {
+    const name = path.join(below, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(root, name);
+    else if (entry.isFile()) yield name;
+  }
+}
+
+/** Which of the secrets a file holds. Reads overlap, so that none is missed where one read ends and the next begins. */
+async function foundIn(file: string, needles: { name: string; bytes: Buffer }[]): Promise<Set<string>> {
+  const longest = Math.max(...needles.map((n) => n.bytes.length));
+  const found = new Set<string>();
+  let tail: Buffer = Buffer.alloc(0);
+  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Buffer>) {
+    const text = Buffer.concat([tail, chunk]);
+    for (const { name, bytes } of needles) if (text.includes(bytes)) found.add(name);
+    tail = text.subarray(-longest);
+  }
+  return found;
+}
