@@ -73,6 +73,7 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         const restored = await source.restore(point, {
           into: await placeOf(input.into),
           ...(input.paths ? { paths: input.paths } : {}),
+          ...(input.tablespaces ? { tablespaces: input.tablespaces } : {}),
           signal,
           onProgress: report,
         });

@@ -84,6 +84,7 @@ export function createProgram(execute: Execute): Command {
     point?: string;
     from?: string;
     path?: string[];
+    tablespace?: string[];
     into?: string;
     host?: string;
     operator?: string;
@@ -99,6 +100,7 @@ export function createProgram(execute: Execute): Command {
       .option('--from <copy>', 'the copy to read from (default: the first that has it)')
       .option('--path <glob...>', 'only what matches (files)')
       .option('--into <target>', 'a directory, or postgresql://USER@HOST:PORT/DATABASE without a password')
+      .option('--tablespace <old=new...>', 'the folder for a tablespace (clusters; default: below the directory)')
       .option('--host <name>', 'the machine whose recovery worker writes it (default: local)')
       .option('--operator <name>', 'who asks for it')
       .option('--reason <text>', 'why')

@@ -18,8 +18,10 @@ export const failureTypes = {
   SourceUnreadable: { retryable: false, exitCode: 4 },
   SourceChanged: { retryable: true, exitCode: 4 },
   SourceFailed: { retryable: true, exitCode: 4 },
+  SourceDamaged: { retryable: false, exitCode: 4 },
   ClientToolMissing: { retryable: false, exitCode: 4 },
   ServerTooNew: { retryable: false, exitCode: 4 },
+  ServerTooOld: { retryable: false, exitCode: 4 },
   HookFailed: { retryable: false, exitCode: 4 },
   // restore targets
   TargetNotEmpty: { retryable: false, exitCode: 4 },

@@ -41,22 +41,24 @@ const sourceCommon = {
   hooks,
 };
 
+const postgresServer = {
+  host: z.string().describe('Name, address, or folder of the Unix socket.'),
+  port: z.int().min(1).max(65535).default(5432).describe('TCP port, or the number in the name of the socket.'),
+  password: secretRef.optional().describe('Reference to its password; leave it out where the server asks for none.'),
+  sslmode: z
+    .enum(['disable', 'prefer', 'require', 'verify-ca', 'verify-full'])
+    .default('prefer')
+    .describe("As libpq's sslmode; verify-full where the network is not your own."),
+};
+
 export const postgresLogicalSource = z.strictObject({
   ...sourceCommon,
   kind: z.literal('postgres-logical').describe('A PostgreSQL database, by pg_dump.'),
   connection: z
     .strictObject({
-      host: z.string().describe('Name, address, or folder of the Unix socket.'),
-      port: z.int().min(1).max(65535).default(5432).describe('TCP port, or the number in the name of the socket.'),
+      ...postgresServer,
       database: z.string().describe('The database to dump.'),
       user: z.string().describe('A role that may read all of it, such as a member of pg_read_all_data.'),
-      password: secretRef
-        .optional()
-        .describe('Reference to its password; leave it out where the server asks for none.'),
-      sslmode: z
-        .enum(['disable', 'prefer', 'require', 'verify-ca', 'verify-full'])
-        .default('prefer')
-        .describe("As libpq's sslmode; verify-full where the network is not your own."),
     })
     .describe('How to reach the server.'),
   format: z
@@ -71,6 +73,26 @@ export const postgresLogicalSource = z.strictObject({
     .describe('dump: rows are counted and hashed as they are dumped; source: by the server too, reading all twice.'),
 });
 export type PostgresLogicalSource = z.infer<typeof postgresLogicalSource>;
+
+export const postgresPhysicalSource = z.strictObject({
+  ...sourceCommon,
+  kind: z.literal('postgres-physical').describe('A whole PostgreSQL cluster, by a base backup with its WAL.'),
+  connection: z
+    .strictObject({
+      ...postgresServer,
+      user: z.string().describe('A role with REPLICATION, and a line for "replication" in pg_hba.conf; nothing more.'),
+    })
+    .describe('How to reach the server, a primary or a standby.'),
+  checkpoint: z
+    .enum(['fast', 'spread'])
+    .default('fast')
+    .describe('fast: the server writes its checkpoint at once; spread: it takes its time for it, some minutes.'),
+  onDamage: z
+    .enum(['fail', 'warn'])
+    .default('fail')
+    .describe('What to do when pages of the source do not match their checksums: fail or warn.'),
+});
+export type PostgresPhysicalSource = z.infer<typeof postgresPhysicalSource>;
 
 export const filesSource = z.strictObject({
   ...sourceCommon,
@@ -93,7 +115,7 @@ export const filesSource = z.strictObject({
 });
 export type FilesSource = z.infer<typeof filesSource>;
 
-export const source = z.discriminatedUnion('kind', [postgresLogicalSource, filesSource]);
+export const source = z.discriminatedUnion('kind', [postgresLogicalSource, postgresPhysicalSource, filesSource]);
 export type SourcePolicy = z.infer<typeof source>;
 
 const copyCommon = {

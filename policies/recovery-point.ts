@@ -4,7 +4,7 @@ import { z } from 'zod';
 
 export const backupFormat = 'backup-coordinator/1';
 
-export const sourceKinds = ['postgres-logical', 'files'] as const;
+export const sourceKinds = ['postgres-logical', 'postgres-physical', 'files'] as const;
 export const sourceKind = z.enum(sourceKinds);
 export type SourceKind = z.infer<typeof sourceKind>;
 

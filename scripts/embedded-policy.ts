@@ -76,6 +76,11 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
         password: `file:${secret('backup-password')}`,
       },
     },
+    {
+      name: 'sample-cluster',
+      kind: 'postgres-physical',
+      connection: { host, port, user: 'backup', password: `file:${secret('backup-password')}` },
+    },
     { name: 'sample-files', kind: 'files', path: path.join(dataDir, 'sample-files') },
   ];
   const embedded = {

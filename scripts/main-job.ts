@@ -11,6 +11,7 @@ import { Failure, isFailure } from '../policies/failure.ts';
 import type { Policy, SourcePolicy } from '../policies/policy.ts';
 import { formatBytes, formatDuration } from '../policies/progress.ts';
 import { queues } from '../policies/queues.ts';
+import { sourceKinds } from '../policies/recovery-point.ts';
 import type { BackupInput, BackupResult, BackupStatus, RestoreInput, RestoreResult } from '../workflows/contracts.ts';
 import { pointsTable } from './points-table.ts';
 
@@ -40,7 +41,7 @@ export async function runMainJob(options: MainJobOptions): Promise<void> {
   print('');
   print(await pointsTable(policy));
   print('');
-  for (const kind of ['postgres-logical', 'files'] as const) {
+  for (const kind of sourceKinds) {
     const source = policy.sources.find((s, i) => s.kind === kind && ends[i]?.status === 'fulfilled');
     if (!source) continue;
     try {
@@ -100,7 +101,9 @@ async function restoreAndCompare(source: SourcePolicy, options: MainJobOptions):
   if (!from)
     throw new Failure('CopyUnknown', 'The policy has no copy to restore from.', { next: 'Add one under copies.' });
   const target =
-    source.kind === 'files' ? await emptyFolder(workDir, source.name) : await emptyDatabase(options, source.name);
+    source.kind === 'postgres-logical'
+      ? await emptyDatabase(options, source.name)
+      : await emptyFolder(workDir, source.name);
   try {
     const restored = await client.workflow.execute<Restore>('restore', {
       workflowId: `restore/${source.name}/${new Date().toISOString()}`,

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { isFailure } from '../policies/failure.ts';
-import { findPostgres, findTemporal, findTestServer, findTool, findVersitygw } from './stack/find.ts';
+import { findPostgres, findPostgres18, findTemporal, findTestServer, findTool, findVersitygw } from './stack/find.ts';
 
 /**
  * `npm test`: finds or installs every component, runs all tests, and prints a last line `N passed, N failed`.
@@ -38,6 +38,7 @@ const components: [name: string, find: () => Promise<unknown>][] = [
         ['temporal', findTemporal],
         ['versitygw', findVersitygw],
         ['postgresql', findPostgres],
+        ['postgresql 18', findPostgres18],
         ...['age', 'zstd', 'tar', 'getfattr', 'getfacl', 'setpriv', 'python3'].map(
           (name) => [name, () => findTool(name)] as const,
         ),

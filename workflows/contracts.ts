@@ -64,6 +64,8 @@ export interface RestoreInput {
   /** A database's URI is without a password; that of a server under restoreTargets joins where the restore runs. */
   into: { directory: string } | { databaseUri: string };
   paths?: string[];
+  /** Folders for tablespaces, by where they lay; the others go below the directory (postgres-physical only). */
+  tablespaces?: Record<string, string>;
   /** The machine whose recovery worker writes it; default `local`. */
   host?: string;
   operator: string;

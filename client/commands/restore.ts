@@ -16,6 +16,8 @@ export interface RestoreOptions {
   point?: string;
   from?: string;
   path?: string[];
+  /** OLD=NEW */
+  tablespace?: string[];
   into?: string;
   host?: string;
   operator?: string;
@@ -30,6 +32,7 @@ export async function restore(context: Context, options: RestoreOptions): Promis
   const source = sourceNamed(policy, options.source);
   if (options.from !== undefined) copyPolicy(policy, options.from);
   const into = targetOf(source, options, context.cwd);
+  const tablespaces = tablespacesOf(source, options);
   await assertPoint(context, options);
   const input: RestoreInput = {
     source: source.name,
@@ -38,6 +41,7 @@ export async function restore(context: Context, options: RestoreOptions): Promis
     ...(options.point === undefined ? {} : { pointId: options.point }),
     ...(options.from === undefined ? {} : { from: options.from }),
     ...(options.path === undefined ? {} : { paths: options.path }),
+    ...(tablespaces === undefined ? {} : { tablespaces }),
     ...(options.host === undefined ? {} : { host: options.host }),
   };
   const client = await context.temporal();
@@ -88,7 +92,12 @@ export function targetOf(
       isUri ? 'Add --into DIRECTORY.' : 'Add --into postgresql://USER@HOST:PORT/DATABASE, an existing empty database.',
     );
   }
-  if (!isUri) return { directory: path.resolve(cwd, into) };
+  if (!isUri) {
+    if (globs !== undefined && source.kind !== 'files') {
+      throw usage('--path is for files.', 'Leave it out: a cluster is restored whole.');
+    }
+    return { directory: path.resolve(cwd, into) };
+  }
   if (globs !== undefined) throw usage('--path is for files.', 'Leave it out: a database is restored whole.');
   if (!URL.canParse(into))
     throw usage('The database URI cannot be read.', 'Write it as postgresql://USER@HOST:PORT/DATABASE.');
@@ -100,6 +109,23 @@ export function targetOf(
     );
   }
   return { databaseUri: into };
+}
+
+/** Where tablespaces go, by where they lay. Throws UsageInvalid. */
+export function tablespacesOf(
+  source: Pick<SourcePolicy, 'name' | 'kind'>,
+  { tablespace }: Pick<RestoreOptions, 'tablespace'>,
+): Record<string, string> | undefined {
+  if (tablespace === undefined) return undefined;
+  if (source.kind !== 'postgres-physical') {
+    throw usage(`--tablespace is for clusters, and ${source.name} is a ${source.kind} source.`, 'Leave it out.');
+  }
+  const pairs = tablespace.map((text) => {
+    const [, from, to] = /^(\/.*?)=(\/.*)$/.exec(text) ?? [];
+    if (from !== undefined && to !== undefined) return [from, to] as const;
+    throw usage(`"${text}" says not where a tablespace goes.`, 'Write --tablespace /OLD/PATH=/NEW/PATH.');
+  });
+  return Object.fromEntries(pairs);
 }
 
 /** Catches a mistyped id here. Without the catalog the recovery worker decides. */

@@ -105,7 +105,8 @@ function isEntryLine(line: Partial<EntryLine>): line is EntryLine {
 const nanoseconds = /^-?\d{1,20}$/;
 const inode = /^\d{1,20}$/;
 
-function decodeEntry(line: Partial<EntryLine>): Entry {
+/** The entry of a line. Throws Corrupt. */
+export function decodeEntry(line: Partial<EntryLine>): Entry {
   if (!isEntryLine(line)) throw malformed(`a line is no entry (its path: ${shown(line.p ?? line.p64)})`);
   const type = typesByLetter.get(line.t as 'f');
   if (!type) throw malformed(`an entry has the unknown type ${shown(line.t)}`);

@@ -5,5 +5,7 @@ export {
   type PostgresBinaries,
 } from './postgres-binaries.ts';
 export { createPostgresInstance, reapInstances } from './postgres-instance.ts';
+export { runSingleUser } from './postgres-single.ts';
 export { tied } from './tied.ts';
 export type { PostgresInstance } from './types.ts';
+export { unprivilegedUser } from './unprivileged.ts';

@@ -53,7 +53,7 @@ async function start(
   binDir: string,
   user: UnprivilegedUser | null,
 ): Promise<PostgresInstance | 'port taken'> {
-  const { dataDir, password } = options;
+  const { dataDir, password, user: role = 'postgres' } = options;
   const port = await freePort(options.port);
   const logFile = `${dataDir}.log`;
   const { size: logStart } = await appendTo(logFile);
@@ -68,7 +68,7 @@ async function start(
   const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
   const uri = (database = 'postgres') => {
     const secret = password === undefined ? '' : `:${encodeURIComponent(password)}`;
-    return `postgresql://postgres${secret}@127.0.0.1:${port}/${encodeURIComponent(database)}`;
+    return `postgresql://${encodeURIComponent(role)}${secret}@127.0.0.1:${port}/${encodeURIComponent(database)}`;
   };
   const stop = async () => {
     for (const [signal, waitMs] of [
@@ -85,7 +85,7 @@ async function start(
   };
   const log = async () => (await readFile(logFile)).subarray(logStart).toString().trim();
   try {
-    await waitUntilReady({ uri: uri(), server, dataDir, log });
+    await waitUntilReady({ uri: uri(options.database), server, dataDir, log });
   } catch (error) {
     await stop();
     if (/could not bind IPv4 address/.test(await log())) return 'port taken';
@@ -94,7 +94,7 @@ async function start(
   return {
     host: '127.0.0.1',
     port,
-    user: 'postgres',
+    user: role,
     dataDir,
     binDir,
     pid: server.pid ?? 0,

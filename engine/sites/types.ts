@@ -10,12 +10,16 @@ export interface PostgresInstanceOptions {
   settings?: Record<string, string>;
   /** Superuser's password (scram). Absent: trust on 127.0.0.1 for this instance only. */
   password?: string;
+  /** Who connects; absent: `postgres`, the superuser of clusters that are made here. */
+  user?: string;
+  /** Asked for whether it is up; absent: `postgres`. */
+  database?: string;
 }
 
 export interface PostgresInstance {
   readonly host: '127.0.0.1';
   readonly port: number;
-  readonly user: 'postgres';
+  readonly user: string;
   readonly dataDir: string;
   readonly binDir: string;
   readonly pid: number;

@@ -11,7 +11,7 @@ export interface Source {
 
   /**
    * Looks without reading the data: reachable, permitted, tools present and new enough. Throws SourceUnreachable,
-   * SourceAuthentication, SourceMissing, SourceUnreadable, ClientToolMissing, ServerTooNew.
+   * SourceAuthentication, SourceMissing, SourceUnreadable, ClientToolMissing, ServerTooNew, ServerTooOld.
    */
   probe(): Promise<SourceProbe>;
 
@@ -55,10 +55,15 @@ export interface SealResult {
 }
 
 export interface RestoreOptions {
-  /** A directory path (files), or a PostgreSQL connection URI of an existing empty database (postgres-logical). */
+  /**
+   * A directory path (files; postgres-physical, whose data directory it becomes), or a PostgreSQL connection URI of an
+   * existing empty database (postgres-logical).
+   */
   into: string;
   /** Globs; only entries that match (files only). */
   paths?: string[];
+  /** Absent or empty folders for tablespaces, by where they lay; others go below `into` (postgres-physical only). */
+  tablespaces?: Record<string, string>;
   signal: AbortSignal;
   onProgress: (progress: Progress) => void;
 }

@@ -6,11 +6,11 @@ import pg from 'pg';
 /**
  * Makes the login `backup`, which reads everything in the databases given and writes nothing. It is no superuser:
  * pg_read_all_data lets it read every table, BYPASSRLS every row, and reading pg_authid is what saving the roles with
- * their passwords takes (pg_dumpall --globals-only). Idempotent. @param uri a superuser's, of the `postgres` database
+ * their passwords takes (pg_dumpall --globals-only), REPLICATION what a base backup takes. Idempotent. @param uri a superuser's, of the `postgres` database
  */
 export async function ensureBackupLogin(uri: string, password: string, databases: string[]): Promise<void> {
   await asSuperuser(uri, async (query) => {
-    await ensureLogin(query, 'backup', password, 'BYPASSRLS');
+    await ensureLogin(query, 'backup', password, 'BYPASSRLS REPLICATION');
     await query('GRANT pg_read_all_data TO backup');
     for (const name of databases) await query(`GRANT CONNECT ON DATABASE ${pg.escapeIdentifier(name)} TO backup`);
   });

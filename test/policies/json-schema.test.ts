@@ -71,7 +71,7 @@ describe('what may stand at a path', () => {
   });
 
   test('follows the kind that stands there', () => {
-    const [source, ...others] = schemasAt(['sources', 1], policy());
+    const [source, ...others] = schemasAt(['sources', 2], policy());
     expect(others).toEqual([]);
     expect(Object.keys(source?.properties ?? {})).toContain('oneFileSystem');
   });

@@ -22,18 +22,35 @@ import { makeNode, setMtime, setXattr } from './posix.ts';
 import { emptyFolder, removeTree } from './remove.ts';
 import { createFilter } from './walk.ts';
 
+export interface Placement {
+  /**
+   * Folders of the tree that go elsewhere: their paths within it, and the absolute folders, absent or empty, that
+   * symbolic links there will lead to.
+   */
+  elsewhere?: ReadonlyMap<string, string>;
+  /** Whose everything becomes when we are root, instead of the owners that were captured. */
+  owner?: { uid: number; gid: number } | null;
+}
+
 /**
  * Puts a tree back into a folder that is absent or empty: folders and contents first (contents in parallel), then
  * links, owners, modes, attributes and times, folders' own last. Owners are set when we are root. Whatever was written
  * is removed when it fails. Throws TargetNotEmpty, TargetUnusable, Corrupt.
  */
-export async function restoreTree(point: PointReader, options: RestoreOptions): Promise<RestoreResult> {
+export async function restoreTree(
+  point: PointReader,
+  options: RestoreOptions,
+  placement: Placement = {},
+): Promise<RestoreResult> {
   const into = path.resolve(options.into);
-  const existed = await prepare(into);
+  const prepared: { folder: string; existed: boolean }[] = [];
   try {
-    return await write(point, into, options);
+    for (const folder of [into, ...(placement.elsewhere?.values() ?? [])]) {
+      prepared.push({ folder, existed: await prepare(folder) });
+    }
+    return await write(point, into, options, placement);
   } catch (error) {
-    await (existed ? emptyFolder(into) : removeTree(into));
+    for (const { folder, existed } of prepared.reverse()) await (existed ? emptyFolder(folder) : removeTree(folder));
     throw asTargetFailure(error, into);
   }
 }
@@ -69,13 +86,18 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-async function write(point: PointReader, into: string, options: RestoreOptions): Promise<RestoreResult> {
+async function write(
+  point: PointReader,
+  into: string,
+  options: RestoreOptions,
+  { elsewhere, owner }: Placement,
+): Promise<RestoreResult> {
   const filtered = options.paths !== undefined && options.paths.length > 0;
   const filter = createFilter(options.paths ?? [], []);
   const selects = (p: Uint8Array) => filter(Buffer.from(p).toString()) === 'yes';
   const wanted = (entry: Entry) => selects(entry.path);
   const result: RestoreResult = { entries: 0, bytes: 0, warnings: [] };
-  const place = (p: Uint8Array) => (p.length === 0 ? Buffer.from(into) : Buffer.concat([Buffer.from(`${into}/`), p]));
+  const { place, moved } = createPlaces(into, elsewhere ?? new Map());
   const breathe = yieldToLoop();
   /** First names that were not asked for, by path, with the first asked-for name of the same file. */
   const orphans = new Map<string, Uint8Array>();
@@ -92,7 +114,8 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
       result.entries++;
       switch (entry.type) {
         case 'directory':
-          if (entry.path.length > 0) mkdirSync(place(entry.path), { mode: 0o700, recursive: filtered });
+          if (moved(entry.path)) symlinkSync(place(entry.path), inTree(into, entry.path));
+          else if (entry.path.length > 0) mkdirSync(place(entry.path), { mode: 0o700, recursive: filtered });
           break;
         case 'file':
           yield* blocksOf(entry, place(entry.path));
@@ -188,7 +211,11 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
   }
 
   function apply(entry: Entry, file: Buffer): void {
-    if (process.getuid?.() === 0) lchownSync(file, entry.uid, entry.gid);
+    if (process.getuid?.() === 0) {
+      const { uid, gid } = owner ?? entry;
+      lchownSync(file, uid, gid);
+      if (moved(entry.path)) lchownSync(inTree(into, entry.path), uid, gid);
+    }
     // Before the mode, which may forbid it to all but root.
     for (const [name, value] of Object.entries(entry.xattrs ?? {})) {
       try {
@@ -203,6 +230,29 @@ async function write(point: PointReader, into: string, options: RestoreOptions):
     if (entry.type !== 'symlink') chmodSync(file, entry.mode);
     setMtime(file, entry.mtimeNs);
   }
+}
+
+function inTree(into: string, p: Uint8Array): Buffer {
+  return p.length === 0 ? Buffer.from(into) : Buffer.concat([Buffer.from(`${into}/`), p]);
+}
+
+/** Where each path of the tree is written, and which of them are the folders that lie elsewhere. */
+function createPlaces(into: string, elsewhere: ReadonlyMap<string, string>) {
+  const roots = [...elsewhere].map(([folder, to]) => ({ below: Buffer.from(`${folder}/`), to }));
+  const isMoved = (p: Uint8Array, { below }: { below: Buffer }) =>
+    p.length === below.length - 1 && below.subarray(0, -1).equals(p);
+  return {
+    place(p: Uint8Array): Buffer {
+      for (const root of roots) {
+        if (isMoved(p, root)) return Buffer.from(root.to);
+        if (root.below.equals(p.subarray(0, root.below.length))) {
+          return Buffer.concat([Buffer.from(`${root.to}/`), p.subarray(root.below.length)]);
+        }
+      }
+      return inTree(into, p);
+    },
+    moved: (p: Uint8Array) => roots.some((root) => isMoved(p, root)),
+  };
 }
 
 function prefixOf(p: Uint8Array): Buffer {

@@ -2,8 +2,9 @@ import type pg from 'pg';
 import { isFailure } from '../../../policies/failure.ts';
 import type { PostgresBinaries } from '../../sites/index.ts';
 import { type Connection, libpqEnvironment } from '../postgres/connection.ts';
+import { quoted, unquoted } from '../postgres/quoting.ts';
 import { runTool, tool } from '../postgres/tools.ts';
-import { quoted, splitStatements, unquoted } from './statements.ts';
+import { splitStatements } from './statements.ts';
 
 const identifier = String.raw`("(?:[^"]|"")*"|[^\s;,"]+)`;
 

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
-import { Failure, isFailure } from '../../../policies/failure.ts';
-import type { PostgresLogicalSource } from '../../../policies/policy.ts';
-import { nearest } from '../../../policies/spelling.ts';
+import { Failure } from '../../../policies/failure.ts';
+import type { PostgresLogicalSource, PostgresPhysicalSource } from '../../../policies/policy.ts';
+import { connectionFailure } from './connection-failure.ts';
 
 /** Where a database is. The password lives only here and in the environment of child processes. */
 export interface Connection {
@@ -13,15 +13,27 @@ export interface Connection {
   user: string;
   password?: string;
   sslmode: PostgresLogicalSource['connection']['sslmode'];
+  /** Physical replication: the commands of a WAL sender instead of SQL, and no database. */
+  replication?: boolean;
 }
 
+type ResolveSecret = (ref: string) => Promise<string>;
+
 /** Resolves the policy's password reference. */
-export async function connectionOf(
-  policy: PostgresLogicalSource,
-  resolveSecret: (ref: string) => Promise<string>,
-): Promise<Connection> {
+export async function connectionOf(policy: PostgresLogicalSource, resolveSecret: ResolveSecret): Promise<Connection> {
   const { password, ...rest } = policy.connection;
   return { ...rest, ...(password === undefined ? {} : { password: await resolveSecret(password) }) };
+}
+
+/** The same for a whole cluster, to which one connects for replication. */
+export async function replicationOf(policy: PostgresPhysicalSource, resolveSecret: ResolveSecret): Promise<Connection> {
+  const { password, ...rest } = policy.connection;
+  return {
+    ...rest,
+    database: 'replication',
+    replication: true,
+    ...(password === undefined ? {} : { password: await resolveSecret(password) }),
+  };
 }
 
 const sslmodes: readonly string[] = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'];
@@ -94,7 +106,7 @@ export async function connect(c: Connection, name: string): Promise<pg.Client> {
       }
     }
   } catch (error) {
-    throw await connectionFailure(error, c, name);
+    throw await connectionFailure(error, c, name, () => databasesOf(c, name));
   }
   throw new Error('no way to connect was tried');
 }
@@ -114,7 +126,7 @@ async function tlsOptions({ host, sslmode }: Connection): Promise<Tls[]> {
 }
 
 async function open(c: Connection, ssl: Tls): Promise<pg.Client> {
-  const client = new pg.Client({
+  const config: pg.ClientConfig & { replication?: string } = {
     host: c.host,
     port: c.port,
     database: c.database,
@@ -125,7 +137,9 @@ async function open(c: Connection, ssl: Tls): Promise<pg.Client> {
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
     application_name: 'backup-coordinator',
-  });
+    ...(c.replication ? { replication: 'true' } : {}),
+  };
+  const client = new pg.Client(config);
   // A connection that breaks while idle also fails the query in which it is missed.
   client.on('error', () => {});
   try {
@@ -137,66 +151,12 @@ async function open(c: Connection, ssl: Tls): Promise<pg.Client> {
   }
 }
 
-async function connectionFailure(error: unknown, c: Connection, name: string): Promise<Failure> {
-  if (isFailure(error)) return error;
-  const e = error as { code?: string; message?: string };
-  const where = `${c.host}:${c.port}`;
-  switch (e.code) {
-    case '28P01':
-    case '28000':
-      return new Failure(
-        'SourceAuthentication',
-        `${name}: PostgreSQL at ${where} refuses user "${c.user}" (${e.code}).`,
-        {
-          next: 'Check the user, what its password reference resolves to, and pg_hba.conf.',
-        },
-      );
-    case '3D000':
-      return new Failure(
-        'SourceMissing',
-        `${name}: PostgreSQL at ${where} has no database "${c.database}".${await others(c, name)}`,
-        {
-          next: 'Correct connection.database in the policy file, or create it.',
-        },
-      );
-    default: {
-      const needsPassword = /password must be a (non-empty )?string|no password|empty password/i.test(e.message ?? '');
-      if (needsPassword) {
-        return new Failure(
-          'SourceAuthentication',
-          `${name}: PostgreSQL at ${where} wants a password for "${c.user}", and none is set.`,
-          {
-            next: 'Set connection.password to env:NAME or file:PATH in the policy file.',
-          },
-        );
-      }
-      return new Failure(
-        'SourceUnreachable',
-        `${name}: PostgreSQL does not answer at ${where} (${e.message || e.code || 'no answer'}).`,
-        {
-          next: 'Is the server up, and are host, port and firewall right? It is tried again by itself.',
-        },
-      );
-    }
-  }
-}
-
-/** The database that was probably meant, or those there are, when the server can be asked. */
-async function others(c: Connection, name: string): Promise<string> {
-  if (c.database === 'postgres') return '';
+async function databasesOf(c: Connection, name: string): Promise<string[]> {
+  const client = await connect({ ...c, database: 'postgres' }, name);
   try {
-    const client = await connect({ ...c, database: 'postgres' }, name);
-    try {
-      const { rows } = await client.query('SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname');
-      const names = rows.map((r) => String(r.datname));
-      const meant = nearest(c.database, names);
-      if (meant) return ` Did you mean "${meant}"?`;
-      return ` It has: ${names.slice(0, 10).join(', ')}${names.length > 10 ? ', …' : ''}.`;
-    } finally {
-      await client.end();
-    }
-  } catch {
-    // Only a hint; without it the message still says what is wrong.
-    return '';
+    const { rows } = await client.query('SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname');
+    return rows.map((r) => String(r.datname));
+  } finally {
+    await client.end();
   }
 }

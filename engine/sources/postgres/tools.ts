@@ -24,6 +24,7 @@ export interface RunningTool {
 }
 
 const tailBytes = 4_000;
+const heardBytes = 64 * 1024;
 const termMs = 3_000;
 
 /** Starts a client tool. It ends when the signal aborts, and with this process. Passwords travel by environment only. */
@@ -112,4 +113,37 @@ export async function runTool(options: ToolOptions): Promise<string> {
 /** The full path of a client tool. */
 export function tool(tools: PostgresBinaries, program: string): string {
   return path.join(tools.binDir, program);
+}
+
+/**
+ * Runs a tool that tells by its exit status what it found, and returns that with what it said (the first 64 KiB of
+ * errors and output). Throws ClientToolMissing, SourceFailed when it was killed, and the signal's reason.
+ */
+export async function askTool({ program, args, env, signal }: ToolOptions): Promise<{ status: number; said: string }> {
+  signal.throwIfAborted();
+  const { command, args: argv } = tied(program, args, 'TERM');
+  const child = spawn(command, argv, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const heard = { errors: '', output: '' };
+  for (const [stream, name] of [
+    [child.stderr, 'errors'],
+    [child.stdout, 'output'],
+  ] as const) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      if (heard[name].length < heardBytes) heard[name] += text;
+    });
+  }
+  const end = () => child.kill('SIGTERM');
+  signal.addEventListener('abort', end, { once: true });
+  try {
+    const status = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', (error: NodeJS.ErrnoException) => reject(notStarted(program, error)));
+      child.once('close', (code) => resolve(code));
+    });
+    signal.throwIfAborted();
+    const said = scrub(`${heard.errors}${heard.output}`, env.PGPASSWORD);
+    if (status === null) throw toolFailure(program, String(child.signalCode), said);
+    return { status, said };
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
 }

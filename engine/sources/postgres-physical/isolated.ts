@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto';
+import { chown, rename, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Failure, isFailure } from '../../../policies/failure.ts';
+import type { SourceFacts } from '../../../policies/recovery-point.ts';
+import {
+  createPostgresInstance,
+  type PostgresBinaries,
+  type PostgresInstance,
+  runSingleUser,
+  unprivilegedUser,
+} from '../../sites/index.ts';
+import { type Connection, connect, connectionFromUri } from '../postgres/connection.ts';
+
+/** A restored cluster in a server of its own, which nobody else can reach. */
+export interface Isolated {
+  /** To any of its databases, as a superuser made for this. */
+  connection(database: string): Connection;
+  dataDir: string;
+  /** Where recovery ended. */
+  recoveredTo: string;
+  /** Stops the server, as cleanly as programs that read its files want it. */
+  stop(): Promise<void>;
+  /** Stops the server and removes all there is of it. */
+  destroy(): Promise<void>;
+}
+
+export interface IsolatedOptions {
+  /** The restored data directory. */
+  dataDir: string;
+  workDir: string;
+  tools: PostgresBinaries;
+  facts: SourceFacts;
+  signal: AbortSignal;
+}
+
+/** Nothing in it need survive a crash, nothing in it may reach out, and nothing that is not installed here may be needed. */
+const settings = {
+  fsync: 'off',
+  full_page_writes: 'off',
+  synchronous_commit: 'off',
+  wal_level: 'minimal',
+  max_wal_senders: '0',
+  archive_mode: 'off',
+  max_wal_size: '4GB',
+  maintenance_work_mem: '128MB',
+  autovacuum: 'off',
+  max_logical_replication_workers: '0',
+  max_prepared_transactions: '1000',
+  hot_standby: 'off',
+  ssl: 'off',
+};
+
+/** The database that every cluster has. */
+const anyDatabase = 'template1';
+
+/**
+ * Recovers a restored cluster and starts it under settings of our own: its configuration names folders, libraries,
+ * archives and other servers that are no business of a test. Nothing of its roles and passwords need be known. Throws
+ * ValidationFailed when it cannot be recovered, TargetUnusable when this host is why.
+ */
+export async function openIsolated({ dataDir, workDir, tools, facts, signal }: IsolatedOptions): Promise<Isolated> {
+  const role = `backup_check_${randomBytes(6).toString('hex')}`;
+  const password = randomBytes(18).toString('hex');
+  const files = {
+    config_file: path.join(workDir, 'isolated.conf'),
+    hba_file: path.join(workDir, 'isolated.hba'),
+    ident_file: path.join(workDir, 'isolated.ident'),
+  };
+  const user = await unprivilegedUser();
+  const write = async (file: string, text: string) => {
+    await writeFile(file, text, { mode: 0o600 });
+    if (user) await chown(file, user.uid, user.gid);
+  };
+  const removeFiles = async () => {
+    for (const file of Object.values(files)) await rm(file, { force: true });
+  };
+  let instance: PostgresInstance | null = null;
+  try {
+    await write(files.config_file, '# Settings are given on the command line.\n');
+    await write(files.hba_file, `host all ${role} 127.0.0.1/32 scram-sha-256\n`);
+    await write(files.ident_file, '');
+    // ALTER SYSTEM's settings would come back from here, whatever the configuration file.
+    const automatic = path.join(dataDir, 'postgresql.auto.conf');
+    await rename(automatic, path.join(workDir, 'isolated.auto.conf')).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+    const all = { ...settings, ...files };
+    await recover({ dataDir, tools, all, role, password, facts, signal });
+    instance = await createPostgresInstance({
+      dataDir,
+      binDir: tools.binDir,
+      settings: all,
+      user: role,
+      password,
+      database: anyDatabase,
+    });
+    const { uri, stop, destroy } = instance;
+    const connection = (database: string): Connection => ({ ...connectionFromUri(uri(database)), sslmode: 'disable' });
+    const client = await connect(connection(anyDatabase), 'isolated instance');
+    try {
+      const { rows } = await client.query('SELECT pg_current_wal_lsn()::text AS lsn');
+      return {
+        connection,
+        dataDir,
+        recoveredTo: rows[0].lsn,
+        stop,
+        destroy: async () => {
+          await destroy();
+          await removeFiles();
+        },
+      };
+    } finally {
+      await client.end();
+    }
+  } catch (error) {
+    await instance?.destroy();
+    await removeFiles();
+    throw error;
+  } finally {
+    await rm(path.join(workDir, 'isolated.auto.conf'), { force: true });
+  }
+}
+
+interface RecoverOptions extends Pick<IsolatedOptions, 'dataDir' | 'tools' | 'facts' | 'signal'> {
+  all: Record<string, string>;
+  role: string;
+  password: string;
+}
+
+/** Recovery, and a superuser to look at the result: by single-user mode, which asks for no name and no password. */
+async function recover({ dataDir, tools, all, role, password, facts, signal }: RecoverOptions): Promise<void> {
+  try {
+    await runSingleUser({
+      binDir: tools.binDir,
+      dataDir,
+      settings: all,
+      database: anyDatabase,
+      commands: [`CREATE ROLE ${role} SUPERUSER LOGIN PASSWORD '${password}'`],
+      signal,
+    });
+  } catch (error) {
+    if (!isFailure(error, 'TargetUnusable')) throw error;
+    const fault = hostFault(error.message);
+    if (fault) throw fault;
+    throw new Failure('ValidationFailed', `The cluster (${facts.serverVersion}) does not recover: ${error.message}`, {
+      next: 'Look at what the server says; take another backup, and restore from an earlier point meanwhile.',
+      cause: error,
+    });
+  }
+}
+
+/** What this host lacks, and the point cannot help. */
+export function hostFault(said: string): Failure | null {
+  if (/No space left on device|could not (extend|resize) /.test(said)) {
+    return new Failure('StagingFull', `The test restore found no space: ${said}`, {
+      next: 'Free space on the staging disk, or give it more; the backup is tried again.',
+    });
+  }
+  if (/database locale is incompatible|collation provider|locale .* not (found|recognized)/i.test(said)) {
+    return new Failure('TargetUnusable', `This host lacks a locale that the cluster uses: ${said}`, {
+      next: 'Install the locales of the source (on Debian: apt-get install locales-all), then run the backup again.',
+    });
+  }
+  return null;
+}

@@ -1,0 +1,105 @@
+import { chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import pg from 'pg';
+import { createPostgresInstance, type PostgresInstance, unprivilegedUser } from '../../engine/sites/index.ts';
+import { createPostgresPhysicalSource, type Source } from '../../engine/sources/index.ts';
+import { postgresPhysicalSource } from '../../policies/policy.ts';
+import { findPostgres, findPostgres18 } from '../../scripts/stack/find.ts';
+
+/** A cluster to back up, with a role that may replicate and nothing else. */
+export interface Cluster {
+  dir: string;
+  server: PostgresInstance;
+  /** Outside of the data directory. */
+  tablespace: string;
+  source(more?: Record<string, unknown>, password?: string): Source;
+  /** Runs each statement by itself; returns the last one's rows. */
+  sql(database: string, ...statements: string[]): Promise<Record<string, unknown>[]>;
+  remove(): Promise<void>;
+}
+
+export const password = "s3cr3t:/@'x";
+const replicator = 'saver';
+
+/** The folders of the programs of both major versions, the system's first. */
+export async function postgresBinDirs(): Promise<{ 15: string; 18: string }> {
+  return { 15: (await findPostgres()).binDir, 18: (await findPostgres18()).binDir };
+}
+
+export async function makeCluster(binDir: string, settings: Record<string, string> = {}): Promise<Cluster> {
+  const dir = mkdtempSync(path.join(tmpdir(), 'source-cluster-'));
+  const server = await createPostgresInstance({
+    dataDir: path.join(dir, 'production'),
+    binDir,
+    password,
+    settings: { fsync: 'off', ...settings },
+  });
+  const tablespace = path.join(dir, 'fast disk');
+  mkdirSync(tablespace, { mode: 0o700 });
+  const user = await unprivilegedUser();
+  if (user) chownSync(tablespace, user.uid, user.gid);
+  const cluster: Cluster = {
+    dir,
+    server,
+    tablespace,
+    source: (more = {}, secret = password) =>
+      createPostgresPhysicalSource(
+        postgresPhysicalSource.parse({
+          name: 'cluster',
+          kind: 'postgres-physical',
+          ...more,
+          connection: {
+            host: '127.0.0.1',
+            port: server.port,
+            user: replicator,
+            password: 'env:CLUSTER',
+            ...((more.connection as object | undefined) ?? {}),
+          },
+        }),
+        { resolveSecret: async () => secret },
+      ),
+    sql: (database, ...statements) => runSql(server.uri(database), ...statements),
+    async remove() {
+      await server.destroy();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+  await cluster.sql(
+    'postgres',
+    `CREATE ROLE ${replicator} REPLICATION LOGIN PASSWORD '${password.replace("'", "''")}'`,
+  );
+  return cluster;
+}
+
+/** Databases, a tablespace, an index, a large object, something unlogged, and names that are hard to write. */
+export async function fillCluster(cluster: Cluster): Promise<void> {
+  await cluster.sql(
+    'postgres',
+    'CREATE DATABASE "Shop é"',
+    `CREATE TABLESPACE fast LOCATION '${cluster.tablespace}'`,
+    'CREATE DATABASE archive TABLESPACE fast',
+  );
+  await cluster.sql(
+    'Shop é',
+    `CREATE TABLE goods AS SELECT i AS id, 'thing ' || i AS name, md5(i::text) AS code FROM generate_series(1, 20000) i`,
+    'CREATE UNIQUE INDEX ON goods (id)',
+    'CREATE INDEX ON goods (name) TABLESPACE fast',
+    `CREATE TABLE elsewhere TABLESPACE fast AS SELECT id FROM goods WHERE id % 2 = 0`,
+    'CREATE UNLOGGED TABLE fleeting AS SELECT 1 AS a',
+    `SELECT lo_from_bytea(0, decode(repeat('00ff5c27', 20000), 'hex'))`,
+  );
+  await cluster.sql('archive', 'CREATE TABLE old AS SELECT generate_series(1, 1000) AS id');
+}
+
+export async function runSql(uri: string, ...statements: string[]): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: uri });
+  await client.connect();
+  try {
+    let rows: Record<string, unknown>[] = [];
+    for (const statement of statements) rows = (await client.query(statement)).rows;
+    return rows;
+  } finally {
+    await client.end();
+  }
+}
