@@ -253,7 +253,7 @@ describe('a policy of which somebody else gives the rest', () => {
 
   test('takes what the text does not have from there', () => {
     const { policy } = readPolicy(sources.replace('fils', 'files'), 'own.yaml', rest);
-    expect(policy).toMatchObject({ site: rest.site, sources: [{ name: 'docs', X });
+    expect(policy).toMatchObject({ site: rest.site, sources: [{ name: 'docs', path: '/srv/docs' }] });
     expect(readPolicy('', 'own.yaml', parseYaml(good)).policy).toEqual(readPolicy(good, 'policy.yaml').policy);
   });
 
