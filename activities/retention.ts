@@ -1,7 +1,8 @@
 import { parseBackupJson } from '../engine/artifact/index.ts';
 import { readBytes, type Store } from '../engine/stores/index.ts';
+import { durationSeconds } from '../policies/duration.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
-import { type CopyPolicy, durationSeconds, type Policy } from '../policies/policy.ts';
+import type { CopyPolicy, Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix } from '../policies/recovery-point.ts';
 import { runActivity } from './failure.ts';
 

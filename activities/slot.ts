@@ -1,5 +1,6 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
-import { durationSeconds, type Policy } from '../policies/policy.ts';
+import { durationSeconds } from '../policies/duration.ts';
+import type { Policy } from '../policies/policy.ts';
 import { queues } from '../policies/queues.ts';
 import {
   type CoordinatorInput,

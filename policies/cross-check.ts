@@ -1,7 +1,11 @@
 import picomatch from 'picomatch';
 import { recipientProblem } from './age-recipient.ts';
-import { type CopyPolicy, durationSeconds, type Policy } from './policy.ts';
+import { type CalendarPolicy, scheduledClasses } from './calendar-policy.ts';
+import { durationSeconds } from './duration.ts';
+import type { CopyPolicy, Policy } from './policy.ts';
+import { nearest } from './spelling.ts';
 import { judge321 } from './three-two-one.ts';
+import { isTimeZone } from './zone.ts';
 
 export interface Finding {
   /** `error`: the policy is refused. `warning`: it is taken, but somebody should know. */
@@ -18,6 +22,7 @@ export function checkPolicy(policy: Policy): Finding[] {
     ...checkPlaces(policy),
     ...checkCredentials(policy),
     ...checkSources(policy),
+    ...checkCalendars(policy),
     ...checkDeadlines(policy),
     ...checkRule(policy),
   ];
@@ -128,6 +133,28 @@ function checkSources({ sources, copies, staging }: Policy): Finding[] {
         ),
       ];
     });
+  });
+}
+
+function checkCalendars({ calendar, sources }: Policy): Finding[] {
+  const calendars: [Finding['path'], CalendarPolicy | undefined][] = [
+    [['calendar'], calendar],
+    ...sources.map((s, i): [Finding['path'], CalendarPolicy | undefined] => [['sources', i, 'calendar'], s.calendar]),
+  ];
+  return calendars.flatMap(([path, own]) => {
+    if (!own) return [];
+    const findings: Finding[] = [];
+    if (!isTimeZone(own.timeZone)) {
+      const meant = nearest(own.timeZone, Intl.supportedValuesOf('timeZone'));
+      const hint = meant === undefined ? 'use an IANA name such as Europe/Berlin' : `did you mean "${meant}"?`;
+      findings.push(error([...path, 'timeZone'], `there is no such time zone; ${hint}`));
+    }
+    const on = scheduledClasses.filter((name) => own[name].keep > 0);
+    if (on.length > 0 && !on.some((name) => own[name].level === 'full')) {
+      const text = 'no class makes full backups: every chain would hang on the first one for ever';
+      findings.push(warning(path, text));
+    }
+    return findings;
   });
 }
 

@@ -1,6 +1,7 @@
 import type { BackupPlan } from './backup-plan.ts';
+import { durationSeconds } from './duration.ts';
 import { Failure } from './failure.ts';
-import { durationSeconds, type Policy, type SourcePolicy } from './policy.ts';
+import type { Policy, SourcePolicy } from './policy.ts';
 import type { BackupClass, Level } from './recovery-point.ts';
 
 export interface PlanRequest {

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { calendarPolicy } from './calendar-policy.ts';
+import { duration } from './duration.ts';
 
 /**
  * The policy file. What `describe` says of a key stands in three places: here, in policies/policy.schema.json for
@@ -10,9 +12,6 @@ const name = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$|^[a-z0-9]$/, 'lower-case letters, digits and hyphens, at most 63');
 const secretRef = z.string().regex(/^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, 'env:NAME or file:PATH');
-export const duration = z
-  .string()
-  .regex(/^[1-9]\d{0,5}(s|m|h|d)$/, 'a number above 0 and a unit, e.g. 90s, 15m, 4h, 7d');
 
 const hooks = z
   .strictObject({
@@ -39,6 +38,7 @@ const sourceCommon = {
   rpo: duration.default('24h').describe('Recovery point objective: how much of the newest data may be lost at most.'),
   rto: duration.default('4h').describe('Recovery time objective: how soon it must be back.'),
   hooks,
+  calendar: calendarPolicy.optional().describe("Takes the place of the policy's calendar for this source."),
 };
 
 const postgresServer = {
@@ -277,6 +277,7 @@ export const policySchema = z.strictObject({
     })
     .default({ backupSlots: 3, leaseTimeout: '60s', validationTimeout: '30m' })
     .describe('What the fleet may do at once, and how long things may take.'),
+  calendar: calendarPolicy.prefault({}).describe('When backups are made, and how many of each class are kept.'),
   sources: z.array(source).default([]).describe('What is protected.'),
   copies: z
     .array(copy)
@@ -289,11 +290,3 @@ export const policySchema = z.strictObject({
   notifications: z.array(notification).default([]).describe('Who is told.'),
 });
 export type Policy = z.infer<typeof policySchema>;
-
-const unitSeconds = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
-
-/** Seconds of a duration such as `15m`. The text has passed the schema. */
-export function durationSeconds(text: string): number {
-  const unit = text.slice(-1) as keyof typeof unitSeconds;
-  return Number(text.slice(0, -1)) * unitSeconds[unit];
-}

@@ -1,4 +1,5 @@
-import { type CopyPolicy, durationSeconds } from './policy.ts';
+import { durationSeconds } from './duration.ts';
+import type { CopyPolicy } from './policy.ts';
 
 /** One point of a source, as the catalog knows it. */
 export interface PrunablePoint {

@@ -11,7 +11,7 @@ export type SourceKind = z.infer<typeof sourceKind>;
 export const level = z.enum(['full', 'differential', 'incremental']);
 export type Level = z.infer<typeof level>;
 
-export const backupClass = z.enum(['manual', 'daily', 'weekly', 'monthly', 'yearly']);
+export const backupClass = z.enum(['manual', 'hourly', 'daily', 'weekly', 'monthly', 'yearly']);
 export type BackupClass = z.infer<typeof backupClass>;
 
 const timestamp = z.iso.datetime();

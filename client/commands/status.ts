@@ -1,5 +1,5 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
-import { durationSeconds } from '../../policies/policy.ts';
+import { durationSeconds } from '../../policies/duration.ts';
 import { formatDuration } from '../../policies/progress.ts';
 import { type BackupStatus, type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import type { Context } from '../context.ts';

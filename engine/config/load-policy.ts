@@ -5,13 +5,9 @@ import type { Policy } from '../../policies/policy.ts';
 
 /** Reads and checks a policy file. Throws PolicyInvalid with every problem, its line and column. */
 export async function loadPolicy(file: string): Promise<Policy> {
-  return parsePolicy(await readPolicyText(file), file);
-}
-
-/** A policy file's text, not yet checked. Throws PolicyInvalid when it cannot be read. */
-export async function readPolicyText(file: string): Promise<string> {
+  let text: string;
   try {
-    return await readFile(file, 'utf8');
+    text = await readFile(file, 'utf8');
   } catch (error) {
     throw new Failure(
       'PolicyInvalid',
@@ -22,4 +18,5 @@ export async function readPolicyText(file: string): Promise<string> {
       },
     );
   }
+  return parsePolicy(text, file);
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { durationSeconds } from '../../policies/duration.ts';
 import { Failure } from '../../policies/failure.ts';
-import { durationSeconds, type SourcePolicy } from '../../policies/policy.ts';
+import type { SourcePolicy } from '../../policies/policy.ts';
 
 type Hooked = Pick<SourcePolicy, 'name' | 'hooks'>;
 

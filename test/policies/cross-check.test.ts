@@ -143,6 +143,26 @@ describe('credentials of a bucket', () => {
   });
 });
 
+describe('the calendar', () => {
+  test('must be that of a time zone there is, for all sources or one', () => {
+    expect(findings({ calendar: { timeZone: 'Europe/Brelin' } })).toEqual([
+      'error calendar.timeZone: there is no such time zone; did you mean "Europe/Berlin"?',
+    ]);
+    expect(findings({ sources: [files({ calendar: { timeZone: 'x' } })] })).toEqual([
+      'error sources.0.calendar.timeZone: there is no such time zone; use an IANA name such as Europe/Berlin',
+    ]);
+  });
+
+  test('that never makes a full backup is warned of, and one that makes none at all is not', () => {
+    const monthly = { level: 'incremental' };
+    expect(findings({ calendar: { monthly, yearly: { keep: 0 } } })).toEqual([
+      expect.stringContaining('warning calendar: no class makes full backups'),
+    ]);
+    const off = { keep: 0 };
+    expect(findings({ calendar: { daily: off, weekly: off, monthly: off, yearly: off } })).toEqual([]);
+  });
+});
+
 describe('promises', () => {
   test('a copy that may be later than the strictest source allows is warned of', () => {
     const sources = [files({ rpo: '6h' }), files({ name: 'other', path: '/srv/other' })];

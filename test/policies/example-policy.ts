@@ -28,6 +28,10 @@ limits:
   leaseTimeout: 60s
   validationTimeout: 30m
 
+calendar:
+  timeZone: Europe/Berlin
+  weekly: { day: saturday, at: 04:30 }
+
 sources:
   - name: shop
     kind: postgres-logical

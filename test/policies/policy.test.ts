@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { duration, durationSeconds, policySchema } from '../../policies/policy.ts';
+import { duration, durationSeconds } from '../../policies/duration.ts';
+import { policySchema } from '../../policies/policy.ts';
 import { policyOf, recipient } from './policies.ts';
 
 describe('durations', () => {
