@@ -14,10 +14,13 @@ export interface ReadPolicy {
  * Reads a policy file's text. Throws one PolicyInvalid that lists every problem as `file:line:column: path: …`, with
  * what was found, what is expected and, for names that are nearly right, what was probably meant. What is or may be a
  * secret is never repeated.
+ *
+ * @param defaults top-level keys that are used where the text has none
  */
-export function readPolicy(text: string, fileName: string): ReadPolicy {
-  const { value, placeOf, errors } = readYaml(text);
+export function readPolicy(text: string, fileName: string, defaults: Record<string, unknown> = {}): ReadPolicy {
+  const { value: own, placeOf, errors } = readYaml(text);
   if (errors.length > 0) throw invalid(fileName, errors);
+  const value = withDefaults(own, defaults);
   if (value === null || value === undefined)
     throw invalid(fileName, [{ line: 1, column: 1, text: 'the file is empty' }]);
   const placed = ({ path, text }: Problem) => ({
@@ -38,6 +41,12 @@ export function readPolicy(text: string, fileName: string): ReadPolicy {
 /** Like readPolicy, for those who have no use for warnings. */
 export function parsePolicy(text: string, fileName: string): Policy {
   return readPolicy(text, fileName).policy;
+}
+
+function withDefaults(own: unknown, defaults: Record<string, unknown>): unknown {
+  if (Object.keys(defaults).length === 0) return own;
+  if (own === null || own === undefined) return defaults;
+  return typeof own === 'object' && !Array.isArray(own) ? { ...defaults, ...own } : own;
 }
 
 type Placed = Place & { text: string };

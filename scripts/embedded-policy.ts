@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse, stringify } from 'yaml';
 import {
@@ -8,9 +8,9 @@ import {
   readSigningKey,
   recipientOf,
 } from '../engine/artifact/index.ts';
-import { loadPolicy } from '../engine/config/index.ts';
+import { loadPolicy, readPolicyText } from '../engine/config/index.ts';
 import { type StoreAccess, storeAccesses } from '../policies/credentials.ts';
-import { Failure } from '../policies/failure.ts';
+import { readPolicy } from '../policies/parse.ts';
 import type { Policy } from '../policies/policy.ts';
 import { sampleDatabase } from './sample-data.ts';
 import { newPassword, secretFile, secretOnce, writeSecret } from './stack/secrets.ts';
@@ -109,16 +109,14 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
       s3('s3-west', west, 'west'),
     ],
   };
-  const own = places.userPolicy ? await readUserPolicy(places.userPolicy) : {};
+  const own = places.userPolicy ? await readUserPolicy(places.userPolicy, embedded) : {};
   const isSample = !Array.isArray(own.sources) || own.sources.length === 0;
   const merged = { ...embedded, ...own, ...(isSample ? { sources: samples } : {}) };
   const file = path.join(dataDir, 'policy.yaml');
   await writeFile(
     file,
     `# Written by npm start; changes here are lost. Give your own with: npm start -- --policy FILE\n${stringify(merged)}`,
-    {
-      mode: 0o600,
-    },
+    { mode: 0o600 },
   );
   return { file, policy: await loadPolicy(file), isSample };
 }
@@ -131,22 +129,9 @@ export async function loginPasswords(dataDir: string): Promise<{ backup: string;
   };
 }
 
-async function readUserPolicy(file: string): Promise<Record<string, unknown>> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new Failure('PolicyInvalid', `The policy file ${file} cannot be read (${error.code}).`, {
-      next: 'Name another one with --policy FILE.',
-    });
-  });
-  let value: unknown;
-  try {
-    value = parse(text) ?? {};
-  } catch (error) {
-    throw new Failure('PolicyInvalid', `${file}: ${(error as Error).message}`, {
-      next: 'Correct the place that is named.',
-    });
-  }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new Failure('PolicyInvalid', `${file}: expected keys such as "sources:".`, {
-    next: 'policies/default.yaml explains every key.',
-  });
+/** The user's keys, once they have been found to be right together with ours. Throws PolicyInvalid with their places. */
+async function readUserPolicy(file: string, ours: Record<string, unknown>): Promise<Record<string, unknown>> {
+  const text = await readPolicyText(file);
+  readPolicy(text, file, ours);
+  return parse(text) ?? {};
 }

@@ -1,16 +1,17 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { type Client, WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import pg from 'pg';
+import { describeError } from '../client/errors.ts';
+import { type Started, startWorkflow } from '../client/temporal.ts';
 import { openPoint } from '../engine/artifact/index.ts';
 import { resolveSecret } from '../engine/config/index.ts';
 import { openSource } from '../engine/sources/index.ts';
 import { openStore } from '../engine/stores/index.ts';
-import { Failure, isFailure } from '../policies/failure.ts';
+import { Failure } from '../policies/failure.ts';
 import type { Policy, SourcePolicy } from '../policies/policy.ts';
 import { formatBytes, formatDuration } from '../policies/progress.ts';
-import { queues } from '../policies/queues.ts';
 import { sourceKinds } from '../policies/recovery-point.ts';
 import type { BackupInput, BackupResult, BackupStatus, RestoreInput, RestoreResult } from '../workflows/contracts.ts';
 import { pointsTable } from './points-table.ts';
@@ -25,19 +26,18 @@ export interface MainJobOptions {
   print(line: string): void;
 }
 
-type Backup = (input: BackupInput) => Promise<BackupResult>;
-type Restore = (input: RestoreInput) => Promise<RestoreResult>;
-
 /**
  * The main job: backs every source up and shows how each gets on, then restores one of each kind from the last copy
  * of the policy (the other region) and compares it with what was captured. What can be tried is tried; then the first
- * failure is thrown.
+ * failure is thrown, the others having been printed.
  */
 export async function runMainJob(options: MainJobOptions): Promise<void> {
   const { client, policy, print } = options;
-  const failures: Failure[] = [];
+  const failures: unknown[] = [];
   const ends = await Promise.allSettled(policy.sources.map((source) => backUp(client, source, print)));
-  for (const end of ends) if (end.status === 'rejected') failures.push(asFailure(end.reason));
+  for (const [i, end] of ends.entries()) {
+    if (end.status === 'rejected') failures.push(asFailure(`Backup of ${policy.sources[i]?.name}`, end.reason));
+  }
   print('');
   print(await pointsTable(policy));
   print('');
@@ -47,39 +47,45 @@ export async function runMainJob(options: MainJobOptions): Promise<void> {
     try {
       print(await restoreAndCompare(source, options));
     } catch (error) {
-      failures.push(asFailure(error));
+      failures.push(asFailure(`Restore of ${source.name}`, error));
     }
   }
-  for (const failure of failures.slice(1)) print(`✗ ${failure.message}\n  ${failure.next}`);
-  if (failures[0]) throw failures[0];
+  for (const { message, next } of failures.slice(1).map(describeError)) print(`✗ ${message}\n  next: ${next}`);
+  if (failures.length > 0) throw failures[0];
 }
 
 async function backUp(client: Client, source: SourcePolicy, print: (line: string) => void): Promise<BackupResult> {
-  const handle = await client.workflow.start<Backup>('backup', {
-    workflowId: `backup/${source.name}/${new Date().toISOString()}`,
-    taskQueue: queues.coordination,
-    args: [{ source: source.name }],
-    staticSummary: `Back up ${source.name} (full)`,
+  const result = await follow<BackupResult>(client, {
+    started: await startWorkflow(client, {
+      type: 'backup',
+      source: source.name,
+      level: 'full',
+      input: { source: source.name } satisfies BackupInput,
+      summary: `Back up ${source.name} (full)`,
+    }),
+    name: source.name,
+    print,
   });
-  const result = await follow(handle, source.name, print);
   for (const warning of result.warnings) print(`  ${source.name}: note: ${warning}`);
   if (result.outcome === 'succeeded') return result;
+  const failed = result.copies.filter((c) => c.state === 'failed').map((c) => `copy ${c.copy} failed: ${c.error}`);
   throw new Failure(
     'RuleBreached',
-    `${result.pointId} stands, but not as promised: ${result.rule.breaches.join('; ')}`,
-    {
-      next: 'Mend the copy that failed ("backupctl doctor" shows which), then run the backup again.',
-    },
+    `${result.pointId} stands, but not as promised: ${[...failed, ...result.rule.breaches].join('; ')}`,
+    { next: 'Mend what is named ("backupctl doctor" checks every copy), then run the backup again.' },
   );
 }
 
+interface Followed {
+  started: Started;
+  name: string;
+  print(line: string): void;
+}
+
 /** Prints the progress line whenever it or the phase has changed, until the workflow ends. */
-async function follow(
-  handle: WorkflowHandle<Backup>,
-  name: string,
-  print: (line: string) => void,
-): Promise<BackupResult> {
-  const ended = handle.result();
+async function follow<T>(client: Client, { started, name, print }: Followed): Promise<T> {
+  const handle = client.workflow.getHandle(started.workflowId, started.runId);
+  const ended = handle.result() as Promise<T>;
   const over = ended.then(
     () => true,
     () => true,
@@ -87,9 +93,12 @@ async function follow(
   let last = '';
   for (let isOver = false; !isOver; ) {
     isOver = await Promise.race([over, setTimeout(400, false)]);
-    const { progressLine, phase } = await handle.query<BackupStatus, []>('status');
-    const line = `  ${name.padEnd(14)} ${phase.padEnd(9)} ${progressLine}`;
-    if (line !== last) print(line);
+    const line = await handle.query<BackupStatus, []>('status').then(
+      ({ phase, progressLine }) => `${phase.padEnd(9)} ${progressLine}`,
+      // The job goes on without it: the worker that answers is being started again.
+      () => last,
+    );
+    if (line !== last) print(`  ${name.padEnd(14)} ${line}`);
     last = line;
   }
   return ended;
@@ -105,20 +114,20 @@ async function restoreAndCompare(source: SourcePolicy, options: MainJobOptions):
       ? await emptyDatabase(options, source.name)
       : await emptyFolder(workDir, source.name);
   try {
-    const restored = await client.workflow.execute<Restore>('restore', {
-      workflowId: `restore/${source.name}/${new Date().toISOString()}`,
-      taskQueue: queues.coordination,
-      args: [
-        {
-          source: source.name,
-          from: from.name,
-          into: target.into,
-          operator: process.env.USER ?? 'npm start',
-          reason: 'npm start restores one source of each kind from the last copy, to show that it can be done',
-        },
-      ],
-      staticSummary: `Restore ${source.name} from ${from.name}`,
+    const { workflowId, runId } = await startWorkflow(client, {
+      type: 'restore',
+      source: source.name,
+      level: '',
+      input: {
+        source: source.name,
+        from: from.name,
+        into: target.into,
+        operator: process.env.USER ?? 'npm start',
+        reason: 'npm start restores one source of each kind from the last copy, to show that it can be done',
+      } satisfies RestoreInput,
+      summary: `Restore ${source.name} from ${from.name}`,
     });
+    const restored: RestoreResult = await client.workflow.getHandle(workflowId, runId).result();
     const compared = await compare(source, policy, restored, target.place);
     if (compared.differences.length > 0) {
       throw new Failure(
@@ -191,15 +200,8 @@ async function emptyDatabase({ restoreServer }: MainJobOptions, name: string): P
   return { into: { databaseUri: databaseUri.href }, place: place.href, remove: () => run(drop) };
 }
 
-/** The innermost reason, as a Failure. */
-function asFailure(error: unknown): Failure {
-  if (isFailure(error)) return error;
-  let at = error;
-  while (at instanceof Error && at.cause instanceof Error) at = at.cause;
-  const words = at instanceof Error ? at.message : String(at);
-  const what = error instanceof WorkflowFailedError ? words : `${words}`;
-  return new Failure('SourceFailed', what, {
-    next: 'The workflow in the Temporal Web UI shows every attempt; mend the cause and run it again.',
-    cause: error,
-  });
+/** The innermost reason, with its own type and next step. What nobody foresaw stays as it is, with its stack. */
+function asFailure(what: string, error: unknown): unknown {
+  const { type, message, next } = describeError(error);
+  return type === 'Unexpected' ? error : new Failure(type, `${what}: ${message}`, { next, cause: error });
 }

@@ -64,7 +64,8 @@ export async function runMain(stack: Stack, options: MainOptions, output: MainOu
     print(`Temporal UI   ${temporal.uiUrl}`);
     for (const server of [east, west])
       print(`S3 ${server.region}  ${server.endpoint}   console ${server.consoleUrl ?? 'none'}`);
-    print(`Keys of both  ${path.join(dataDir, 'secrets')}`);
+    print(`Their keys    ${path.join(dataDir, 'secrets')}`);
+    print(`Look further  npm run backupctl -- --policy ${file} status`);
     return { failure, stop };
   } catch (error) {
     await stop();

@@ -28,20 +28,21 @@ export async function pointsTable(policy: Policy): Promise<string> {
 function row(policy: Policy, { backup, copies, storedBytes }: PointRecord, phases: JobRecord['phases']): string[] {
   const { sourceBytes, entries } = backup.content;
   const passed = backup.validation.checks.filter((c) => c.passed).length;
+  const isVerified = (name: string) => copies.some((c) => c.copy === name && c.state === 'verified');
   const verdict = judge321({
     siteRegion: policy.site.region,
     production: { medium: 'disk' },
     copies: policy.copies.map((c) => ({
       ...c,
       encrypted: true,
-      verified: copies.some((k) => k.copy === c.name && k.state === 'verified'),
+      verified: isVerified(c.name),
     })),
   });
   const kept = `kept: ${verdict.copies} copies,\n${verdict.media.join(' + ')},\noff-site ${verdict.offsiteRegions.join(', ')},\nAES-256`;
   return [
     `${backup.id}\n${backup.level}, ${entries} entries\n${passed} of ${backup.validation.checks.length} checks passed`,
     `${formatBytes(sourceBytes)} →\n${formatBytes(storedBytes)}\nratio ${(sourceBytes / Math.max(1, storedBytes)).toFixed(2)}`,
-    copies.map((c) => `${c.state === 'verified' ? '✓' : '✗'} ${c.copy}`).join('\n'),
+    policy.copies.map(({ name }) => `${isVerified(name) ? '✓' : '✗'} ${name}`).join('\n'),
     phases.map((p) => `${p.name} ${formatDuration(p.durationMs)}`).join('\n'),
     verdict.satisfied ? kept : `BREACHED:\n${verdict.breaches.join('\n')}`,
   ];

@@ -127,18 +127,19 @@ export class BackupJob {
     };
   }
 
-  /** For the Temporal Web UI (Markdown). */
+  /** For the Temporal Web UI (Markdown), which runs lines together that no empty one parts. */
   markdown(): string {
-    const lines = [this.progressLine(), ''];
+    const lines = [this.progressLine()];
     lines.push(`**Phase**: ${this.current}${this.position === null ? '' : ` (place ${this.position} in the queue)`}`);
     if (this.plan) lines.push(`**Recovery point**: \`${this.plan.pointId}\` (${this.plan.level})`);
     if (this.seal) {
       lines.push(`**Sealed**: ${formatBytes(this.seal.sourceBytes)} → ${formatBytes(this.seal.storedBytes)}`);
     }
-    for (const [copy, state] of this.copyStates) lines.push(`- ${copy}: ${state}`);
+    const copies = [...this.copyStates].map(([copy, state]) => `${copy} ${state}`);
+    if (copies.length > 0) lines.push(`**Copies**: ${copies.join(' · ')}`);
     for (const note of this.notes()) lines.push(`> ${note}`);
-    if (this.error !== null) lines.push('', `**Failed**: ${this.error}`);
-    return lines.join('\n');
+    if (this.error !== null) lines.push(`**Failed**: ${this.error}`);
+    return lines.join('\n\n');
   }
 
   result(plan: BackupPlan, copies: CopyOutcome[], rule: RuleVerdict): BackupResult {

@@ -1,2 +1,2 @@
-export { loadPolicy } from './load-policy.ts';
+export { loadPolicy, readPolicyText } from './load-policy.ts';
 export { resolveSecret, secretsAmong } from './secrets.ts';

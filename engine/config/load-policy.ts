@@ -5,9 +5,13 @@ import type { Policy } from '../../policies/policy.ts';
 
 /** Reads and checks a policy file. Throws PolicyInvalid with every problem, its line and column. */
 export async function loadPolicy(file: string): Promise<Policy> {
-  let text: string;
+  return parsePolicy(await readPolicyText(file), file);
+}
+
+/** A policy file's text, not yet checked. Throws PolicyInvalid when it cannot be read. */
+export async function readPolicyText(file: string): Promise<string> {
   try {
-    text = await readFile(file, 'utf8');
+    return await readFile(file, 'utf8');
   } catch (error) {
     throw new Failure(
       'PolicyInvalid',
@@ -18,5 +22,4 @@ export async function loadPolicy(file: string): Promise<Policy> {
       },
     );
   }
-  return parsePolicy(text, file);
 }

@@ -246,3 +246,18 @@ describe('a secret is never repeated', () => {
     );
   });
 });
+
+describe('a policy of which somebody else gives the rest', () => {
+  const sources = `# mine\nsources:\n  - name: docs\n    kind: fils\n    path: /srv/docs\n`;
+  const { sources: _replaced, ...rest } = parseYaml(good) as Record<string, unknown>;
+
+  test('takes what the text does not have from there', () => {
+    const { policy } = readPolicy(sources.replace('fils', 'files'), 'own.yaml', rest);
+    expect(policy).toMatchObject({ site: rest.site, sources: [{ name: 'docs', path: '/srv/docs' }] });
+    expect(readPolicy('', 'own.yaml', parseYaml(good)).policy).toEqual(readPolicy(good, 'policy.yaml').policy);
+  });
+
+  test('is refused at the places of the text', () => {
+    expect(() => readPolicy(sources, 'own.yaml', rest)).toThrow('own.yaml:4:5: sources[0].kind: expected one of');
+  });
+});

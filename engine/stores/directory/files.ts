@@ -59,10 +59,24 @@ export async function writeAt(handle: FileHandle, chunk: Buffer, position: numbe
   }
 }
 
-/** Replaces a small file, whole or not at all, also when the power goes; by way of FILE.new. */
+const replacing = new Map<string, Promise<void>>();
+
+/** Replaces a small file, whole or not at all, also when the power goes; by way of FILE.new, so one after the other. */
 export async function replaceFile(file: string, text: string): Promise<void> {
-  await writeFile(`${file}.new`, text, { mode: 0o600, flush: true });
-  await rename(`${file}.new`, file);
+  const before = replacing.get(file) ?? Promise.resolve();
+  const mine = before
+    // Its own caller is told of it.
+    .catch(() => {})
+    .then(async () => {
+      await writeFile(`${file}.new`, text, { mode: 0o600, flush: true });
+      await rename(`${file}.new`, file);
+    });
+  replacing.set(file, mine);
+  try {
+    await mine;
+  } finally {
+    if (replacing.get(file) === mine) replacing.delete(file);
+  }
 }
 
 /** Idempotent. */
