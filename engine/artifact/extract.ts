@@ -19,10 +19,14 @@ export interface ExtractOptions {
   onProgress?: (bytes: number) => void;
 }
 
-/** Blocks planned together, so that ranges can be merged whatever their order in the manifest. */
+/** Blocks planned together, so that ranges can be merged although some files were read again, … */
 const windowBlocks = 8_192;
+/** … or although the manifest's order is altogether another one than the artifact's, as that of a base backup. */
+const disorderedWindowBlocks = 65_536;
+/** That is so when one block in so many lies before the one before it. */
+const disorderedShare = 200;
 /** One ranged GET brings at most this much; gaps up to the second number are read over rather than asked around. */
-const rangeBytesMax = 8 * 1024 * 1024;
+const rangeBytesMax = 12 * 1024 * 1024;
 const gapBytesMax = 256 * 1024;
 /** Ranges asked for before the one at hand has been written: hides what a distant store takes to answer. */
 const rangesAhead = 2;
@@ -121,11 +125,17 @@ async function* fetched(
 
 async function* windows(targets: AsyncIterable<ExtractTarget>): AsyncGenerator<ExtractTarget[]> {
   let window: ExtractTarget[] = [];
+  let last = 0;
+  let steps = 0;
   for await (const target of targets) {
     window.push(target);
-    if (window.length < windowBlocks) continue;
+    if (target.block.frameOffset < last) steps++;
+    last = target.block.frameOffset;
+    const limit = steps > window.length / disorderedShare ? disorderedWindowBlocks : windowBlocks;
+    if (window.length < limit) continue;
     yield window;
     window = [];
+    steps = 0;
   }
   if (window.length > 0) yield window;
 }

@@ -103,3 +103,20 @@ export async function runSql(uri: string, ...statements: string[]): Promise<Reco
     await client.end();
   }
 }
+
+/** Starts a server on a restored data directory, on a port of its own, does something with it, and ends it. */
+export async function withServer<T>(
+  dataDir: string,
+  binDir: string,
+  body: (server: PostgresInstance) => Promise<T>,
+): Promise<T> {
+  const server = await createPostgresInstance({ dataDir, binDir, password, settings: { fsync: 'off' } });
+  try {
+    return await body(server);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Asks for the rows of the largest table, in a number and a hash. */
+export const allGoods = `SELECT count(*)::int AS n, sum(hashtextextended(g::text, 0))::text AS hash FROM goods g`;

@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createPostgresLogicalSource } from '../../engine/sources/index.ts';
 import { Failure } from '../../policies/failure.ts';
 import { artifactNames, pointPrefix } from '../../policies/recovery-point.ts';
+import { fakePostgres } from '../support/fake-postgres.ts';
 import { type Bench, makeBench } from './source-postgres-fixture.ts';
 
 let bench: Bench;
@@ -47,46 +47,6 @@ function running(what: string): string[] {
   return execFileSync('ps', ['-eo', 'stat,args'], { encoding: 'utf8' })
     .split('\n')
     .filter((line) => line.includes(what) && !line.startsWith('Z') && !line.includes('ps -eo'));
-}
-
-/** A server that speaks just enough to say that it is of version 99. */
-async function serverFromTheFuture(): Promise<Server> {
-  const message = (type: string, body: Buffer) => {
-    const head = Buffer.alloc(5);
-    head.write(type);
-    head.writeInt32BE(body.length + 4, 1);
-    return Buffer.concat([head, body]);
-  };
-  const ready = message('Z', Buffer.from('I'));
-  const answer = (sql: string) => {
-    const column = sql.replace(/^SHOW /, '');
-    const value = Buffer.from(column === 'server_version_num' ? '990001' : '99.1');
-    const description = Buffer.concat([
-      Buffer.from([0, 1]),
-      Buffer.from(`${column}\0`),
-      Buffer.alloc(6),
-      Buffer.from([0, 0, 0, 25, 255, 255, 255, 255, 255, 255, 0, 0]),
-    ]);
-    const row = Buffer.concat([Buffer.from([0, 1, 0, 0, 0, value.length]), value]);
-    return Buffer.concat([message('T', description), message('D', row), message('C', Buffer.from('SHOW\0')), ready]);
-  };
-  const server = createServer((socket) => {
-    let started = false;
-    socket.on('error', () => {});
-    socket.on('data', (data) => {
-      if (!started) {
-        if (data.readInt32BE(4) === 80877103) {
-          socket.write('N');
-          return;
-        }
-        started = true;
-        socket.write(Buffer.concat([message('R', Buffer.alloc(4)), ready]));
-      } else if (data[0] === 0x51) socket.write(answer(data.toString('utf8', 5, data.length - 1)));
-      else socket.end();
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return server;
 }
 
 describe('a database that cannot be backed up is refused by name and reason', () => {
@@ -139,9 +99,8 @@ describe('a database that cannot be backed up is refused by name and reason', ()
   });
 
   test('server newer than the tools', async () => {
-    const future = await serverFromTheFuture();
-    const { port } = future.address() as { port: number };
-    const error = await refusal(bench.source('shop', { connection: { port } }).probe());
+    const future = await fakePostgres({ server_version_num: '990001', server_version: '99.1' });
+    const error = await refusal(bench.source('shop', { connection: { port: future.port } }).probe());
     future.close();
     expect(error).toMatchObject({ type: 'ServerTooNew', retryable: false });
     expect(`${error.message} ${error.next}`).toMatch(/PostgreSQL 99\.1.*version \d+.*postgresql-client-99/);
