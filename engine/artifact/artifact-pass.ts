@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { Failure, isFailure } from '../../policies/failure.ts';
+import { giveBackChunk } from '../give-back.ts';
+import { createTaker } from './taker.ts';
 import type { StreamDecryptor } from './tink.ts';
 
 export interface ArtifactPassOptions {
   stream: StreamDecryptor;
   /** The whole ciphertext, in order. */
-  ciphertext: AsyncIterable<Buffer>;
+  ciphertext: Readable;
   name: string;
   /** Called once for every segment that does not open. */
   onDamage: (what: string) => void;
@@ -14,10 +17,12 @@ export interface ArtifactPassOptions {
 
 /** One pass over a sealed object: every byte is hashed, every segment opened, and stretches are given out on the way. */
 export interface ArtifactPass {
-  /** Plaintext from `offset`, which never goes back. Throws Corrupt where a segment did not open. */
-  read(offset: number, length: number): Promise<Buffer>;
+  /** Plaintext from `offset`, which never goes back; the caller's own. Throws Corrupt where a segment did not open. */
+  read(offset: number, length: number): Promise<Buffer<ArrayBuffer>>;
   /** Goes on to the end. */
   finish(): Promise<{ bytes: number; sha256: string }>;
+  /** Lets the stream go, wherever it is. */
+  close(): void;
 }
 
 interface OpenSegment {
@@ -25,16 +30,19 @@ interface OpenSegment {
   start: number;
   end: number;
   /** Null: damaged. */
-  plain: Buffer | null;
+  plain: Buffer<ArrayBuffer> | null;
 }
 
 /** Memory stays at the segments that the stretch last asked for covers. */
 export function passThrough({ stream, ciphertext, name, onDamage, signal }: ArtifactPassOptions): ArtifactPass {
   const hash = createHash('sha256');
   let bytes = 0;
-  const chunks = ciphertext[Symbol.asyncIterator]();
-  let pending: Buffer[] = [];
-  let pendingBytes = 0;
+  const taker = createTaker(ciphertext, (chunk) => {
+    signal.throwIfAborted();
+    hash.update(chunk);
+    bytes += chunk.length;
+  });
+  const cipherSegment = Buffer.allocUnsafeSlow(stream.segmentCipherBytes(0));
   let next = 0;
   let window: OpenSegment[] = [];
 
@@ -42,31 +50,34 @@ export function passThrough({ stream, ciphertext, name, onDamage, signal }: Arti
     async read(offset, length) {
       const end = offset + length;
       if (end > stream.plainBytes) throw damaged(name, `bytes ${offset} to ${end} were asked of ${stream.plainBytes}`);
+      for (const segment of window) if (segment.end <= offset && segment.plain) giveBackChunk(segment.plain);
       window = window.filter((s) => s.end > offset);
       while (next < stream.segments && (window.at(-1)?.end ?? stream.segmentStart(next)) < end) await openNext(offset);
-      const parts: Buffer[] = [];
+      const all = Buffer.allocUnsafeSlow(length);
       for (const segment of window) {
         if (segment.start >= end) break;
         if (!segment.plain) throw damaged(name, `segment ${segment.index} of ${stream.segments} did not open`);
-        parts.push(segment.plain.subarray(Math.max(0, offset - segment.start), end - segment.start));
+        const part = segment.plain.subarray(Math.max(0, offset - segment.start), end - segment.start);
+        all.set(part, Math.max(0, segment.start - offset));
       }
-      return parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
+      return all;
     },
 
     async finish() {
       while (next < stream.segments) await openNext(Number.POSITIVE_INFINITY);
       // What follows the last segment counts too: it makes the length wrong.
-      pending = [];
-      while (await more()) pending = [];
+      await taker.drain();
       return { bytes, sha256: hash.digest('hex') };
     },
+
+    close: () => taker.close(),
   };
 
   /** Opens the next segment, and keeps it if it reaches beyond `from`. */
   async function openNext(from: number): Promise<void> {
     const index = next++;
     const wanted = stream.segmentCipherBytes(index);
-    const cipher = await take(wanted);
+    const cipher = cipherSegment.subarray(0, await taker.take(cipherSegment.subarray(0, wanted)));
     const start = stream.segmentStart(index);
     const segment: OpenSegment = { index, start, end: stream.segmentStart(index + 1), plain: null };
     try {
@@ -78,26 +89,7 @@ export function passThrough({ stream, ciphertext, name, onDamage, signal }: Arti
       onDamage(error.message);
     }
     if (segment.end > from) window.push(segment);
-  }
-
-  async function take(wanted: number): Promise<Buffer> {
-    while (pendingBytes < wanted && (await more()));
-    const all = pending.length === 1 && pending[0] ? pending[0] : Buffer.concat(pending);
-    const rest = all.subarray(wanted);
-    pending = rest.length > 0 ? [rest] : [];
-    pendingBytes = rest.length;
-    return all.subarray(0, wanted);
-  }
-
-  async function more(): Promise<boolean> {
-    signal.throwIfAborted();
-    const chunk = await chunks.next();
-    if (chunk.done) return false;
-    hash.update(chunk.value);
-    bytes += chunk.value.length;
-    pending.push(chunk.value);
-    pendingBytes += chunk.value.length;
-    return true;
+    else if (segment.plain) giveBackChunk(segment.plain);
   }
 }
 

@@ -1,4 +1,5 @@
 import { Failure } from '../../policies/failure.ts';
+import { giveBack } from '../give-back.ts';
 import type { UnpackBlock } from './frame-jobs.ts';
 import { acquireFramePool, FrameWriteError } from './frame-pool.ts';
 import { frameProblem, type PointReader } from './reader.ts';
@@ -57,7 +58,8 @@ export async function extract(
       for (const frame of frames) {
         signal.throwIfAborted();
         const at = frame.offset - start;
-        const job = write(frame, bytes.subarray(at, at + frame.bytes))
+        // In memory of its own, which goes to the thread.
+        const job = write(frame, new Uint8Array(bytes.subarray(at, at + frame.bytes)))
           .catch((error: unknown) => {
             failed ??= { error };
           })
@@ -66,6 +68,7 @@ export async function extract(
         while (underWay.size >= pool.threads * 3) await Promise.race(underWay);
         rethrow(failed);
       }
+      giveBack(bytes.buffer);
     }
     await Promise.all(underWay);
     rethrow(failed);
@@ -100,8 +103,8 @@ function rethrow(failed: { error: unknown } | null): void {
 async function* fetched(
   artifact: StreamDecryptor,
   targets: AsyncIterable<ExtractTarget>,
-): AsyncGenerator<{ frames: Frame[]; bytes: Buffer }> {
-  const ahead: { frames: Frame[]; bytes: Promise<Buffer> }[] = [];
+): AsyncGenerator<{ frames: Frame[]; bytes: Buffer<ArrayBuffer> }> {
+  const ahead: { frames: Frame[]; bytes: Promise<Buffer<ArrayBuffer>> }[] = [];
   const next = async () => {
     const range = ahead.shift();
     return range && { frames: range.frames, bytes: await range.bytes };

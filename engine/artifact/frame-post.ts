@@ -1,6 +1,6 @@
 import { types } from 'node:util';
+import { ownsMemory } from '../give-back.ts';
 import type { ThreadJob } from './frame-jobs.ts';
-import { ownsMemory } from './give-back.ts';
 import type { FileIdentity, Piece } from './types.ts';
 
 /**

@@ -8,6 +8,7 @@ import {
   type SealedObject,
   type SealedPoint,
 } from '../../policies/recovery-point.ts';
+import { giveBack } from '../give-back.ts';
 import { readBytes, type Store } from '../stores/index.ts';
 import { parseBackupJson, parseSealedJson } from './backup-json.ts';
 import { acquireFramePool } from './frame-pool.ts';
@@ -139,20 +140,8 @@ export function openObject(
     associatedData: `${backup.id}/${role}`,
     name,
     cipherBytes: object.bytes,
-    fetch: (offset, length) => fetchRange(store, name, offset, length, signal),
+    fetch: (offset, length) => store.get(name, { offset, length }, signal),
   });
-}
-
-async function fetchRange(
-  store: Store,
-  key: string,
-  offset: number,
-  length: number,
-  signal?: AbortSignal,
-): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of await store.get(key, { offset, length }, signal)) chunks.push(chunk as Buffer);
-  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
 }
 
 /** Plaintext fetched at a time. */
@@ -219,6 +208,7 @@ async function* contentOf(reader: PointReader, path: string, signal?: AbortSigna
     async function openFrame(frame: FrameOfEntry): Promise<Uint8Array> {
       const compressed = await artifact.read(frame.frameOffset, frame.frameBytes);
       const { content, problems } = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: true });
+      giveBack(compressed.buffer);
       if (problems[0] || !content) throw frameProblem(reader, frame.frameOffset, problems[0]?.what ?? 'is empty');
       return joined(frame.blocks.map((b) => content.subarray(b.offset, b.offset + b.bytes)));
     }

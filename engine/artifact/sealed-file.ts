@@ -3,7 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure } from '../../policies/failure.ts';
 import type { ObjectRole, SealedObject } from '../../policies/recovery-point.ts';
-import { giveBack, ownsMemory } from './give-back.ts';
+import { giveBackChunk } from '../give-back.ts';
 import { StreamEncryptor, type StreamKey } from './tink.ts';
 
 /** A sealed object being written: encrypts, hashes the ciphertext and writes it, in one pass. */
@@ -40,7 +40,7 @@ export async function createSealedFile(options: SealedFileOptions): Promise<Seal
     chunks = [];
     if (ready.length === 0) return;
     await writeAll(handle, ready, file);
-    for (const chunk of ready) if (ownsMemory(chunk)) giveBack(chunk.buffer);
+    for (const chunk of ready) giveBackChunk(chunk);
   };
   let closed = false;
   const close = async () => {

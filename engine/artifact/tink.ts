@@ -1,5 +1,8 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { Failure } from '../../policies/failure.ts';
+import { giveBack, giveBackChunk } from '../give-back.ts';
+import { createTaker, type Taker } from './taker.ts';
 
 /**
  * Tink's streaming AEAD, AES256_GCM_HKDF_1MB: https://developers.google.com/tink/streaming-aead and the wire format
@@ -96,18 +99,21 @@ export class StreamEncryptor {
   }
 }
 
-/** Reads `length` bytes of the ciphertext from `offset`; fewer only at its end. */
-export type RangeReader = (offset: number, length: number) => Promise<Buffer>;
+/** Reads `length` bytes of the ciphertext from `offset`; fewer only at its end. The chunks are the caller's own. */
+export type RangeReader = (offset: number, length: number) => Promise<Readable>;
 
 /** Opens any stretch of a sealed object; what it returns has been authenticated. */
 export interface StreamDecryptor {
   /** Length of the plaintext. */
   readonly plainBytes: number;
   readonly segments: number;
-  /** The plaintext from `offset`; segments that cover it are fetched in one range. `Corrupt` names what is wrong. */
-  read(offset: number, length: number): Promise<Buffer>;
+  /**
+   * The plaintext from `offset`, the caller's own; segments that cover it are fetched in one range. `Corrupt` names what
+   * is wrong.
+   */
+  read(offset: number, length: number): Promise<Buffer<ArrayBuffer>>;
   /** Opens one segment, for passes over the whole ciphertext. The first one comes with the header before it. */
-  openSegment(index: number, cipher: Buffer): Buffer;
+  openSegment(index: number, cipher: Buffer): Buffer<ArrayBuffer>;
   /** Where the segment's plaintext begins; for the index after the last one, where it ends. */
   segmentStart(index: number): number;
   /** Ciphertext bytes of the segment; for the first one with the header. */
@@ -126,8 +132,7 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
   const { name, cipherBytes, fetch } = options;
   const segmentBytes = options.segmentBytes ?? defaultSegmentBytes;
   if (cipherBytes < headerBytes + tagBytes) throw damaged(name, `it is cut off after ${cipherBytes} bytes`);
-  const header = await fetch(0, headerBytes);
-  if (header.length < headerBytes) throw damaged(name, `it is cut off after ${header.length} bytes`);
+  const header = await openHeader(options);
   if (header[0] !== headerBytes) throw damaged(name, 'its header does not begin as the format demands');
   const keys = derive(options, header.subarray(1, 1 + saltBytes), header.subarray(1 + saltBytes));
   const count = Math.ceil(cipherBytes / segmentBytes);
@@ -140,9 +145,8 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
   // Adding the header makes all segments alike, so that places follow by multiplication.
   const perSegment = segmentBytes - tagBytes;
   const segmentStart = (index: number) => (index === 0 ? 0 : Math.min(plainBytes, index * perSegment - headerBytes));
-  const decrypt = (index: number, cipher: Buffer): Buffer => {
-    const last = index === count - 1;
-    const decipher = createDecipheriv('aes-256-gcm', keys.derived, nonce(keys.noncePrefix, index, last));
+  const decrypt = (index: number, cipher: Buffer): Buffer<ArrayBuffer> => {
+    const decipher = createDecipheriv('aes-256-gcm', keys.derived, nonce(keys.noncePrefix, index, index === count - 1));
     decipher.setAuthTag(cipher.subarray(cipher.length - tagBytes));
     const plain = decipher.update(cipher.subarray(0, cipher.length - tagBytes));
     try {
@@ -154,11 +158,57 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
     return plain;
   };
 
+  /** Stretches that are read one after the other share a segment: the last one of a stretch, fetched once. */
+  let last: { index: number; plain: Promise<Buffer> } | null = null;
+  const keepLast = (index: number, first: number, all: Promise<Buffer>) => {
+    if (last?.index === index) return;
+    // A copy: what was read belongs to its reader.
+    const plain = all.then((bytes) => Buffer.from(bytes.subarray(segmentStart(index) - segmentStart(first))));
+    const kept = { index, plain };
+    last = kept;
+    plain.catch(() => {
+      if (last === kept) last = null;
+    });
+  };
+
+  const segmentCipherBytes = (index: number) => (index === count - 1 ? lastBytes : segmentBytes);
+  /** The plaintext of these segments, in memory of its own; the first one is not fetched when it is at hand. */
+  const openSegments = async (
+    first: number,
+    final: number,
+    atHand: Promise<Buffer> | null,
+  ): Promise<Buffer<ArrayBuffer>> => {
+    const next = atHand === null ? first : first + 1;
+    const from = next === 0 ? headerBytes : next * segmentBytes;
+    const to = Math.min(cipherBytes, (final + 1) * segmentBytes);
+    const cipher = next > final ? null : createTaker(await fetch(from, to - from));
+    const all = Buffer.allocUnsafeSlow(segmentStart(final + 1) - segmentStart(first));
+    const segment = Buffer.allocUnsafeSlow(segmentBytes);
+    try {
+      if (atHand !== null) all.set(await atHand);
+      for (let index = next; cipher && index <= final; index++) {
+        const before = index === 0 ? headerBytes : 0;
+        const wanted = segment.subarray(0, segmentCipherBytes(index) - before);
+        const got = await cipher.take(wanted);
+        if (got < wanted.length)
+          throw damaged(name, `it ends after ${index * segmentBytes + before + got} of ${cipherBytes} bytes`);
+        const plain = decrypt(index, wanted);
+        all.set(plain, segmentStart(index) - segmentStart(first));
+        giveBackChunk(plain);
+      }
+      if (cipher) await assertOver(cipher, name);
+    } finally {
+      cipher?.close();
+    }
+    giveBack(segment.buffer);
+    return all;
+  };
+
   return {
     plainBytes,
     segments: count,
     segmentStart,
-    segmentCipherBytes: (index) => (index === count - 1 ? lastBytes : segmentBytes),
+    segmentCipherBytes,
     openSegment: (index, cipher) => {
       if (index > 0) return decrypt(index, cipher);
       // Keys were derived from the header as it was read before; here it must be the same.
@@ -173,22 +223,30 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
       if (length === 0 && plainBytes > 0) return Buffer.alloc(0);
       const first = Math.floor((offset + headerBytes) / perSegment);
       const final = Math.min(count - 1, Math.floor((offset + Math.max(length, 1) - 1 + headerBytes) / perSegment));
-      const from = first === 0 ? headerBytes : first * segmentBytes;
-      const to = Math.min(cipherBytes, (final + 1) * segmentBytes);
-      const cipher = await fetch(from, to - from);
-      if (cipher.length !== to - from)
-        throw damaged(name, `it ends after ${from + cipher.length} of ${cipherBytes} bytes`);
-      const plain: Buffer[] = [];
-      for (let index = first, at = 0; index <= final; index++) {
-        const end = Math.min(cipherBytes, (index + 1) * segmentBytes) - from;
-        plain.push(decrypt(index, cipher.subarray(at, end)));
-        at = end;
-      }
-      const begin = segmentStart(first);
-      const all = plain.length === 1 && plain[0] ? plain[0] : Buffer.concat(plain);
-      return all.subarray(offset - begin, offset - begin + length);
+      const atHand = last?.index === first ? last.plain : null;
+      const all = openSegments(first, final, atHand);
+      keepLast(final, first, all);
+      return (await all).subarray(offset - segmentStart(first), offset - segmentStart(first) + length);
     },
   };
+}
+
+async function openHeader({ fetch, name }: DecryptorOptions): Promise<Buffer> {
+  const header = Buffer.alloc(headerBytes);
+  const taker = createTaker(await fetch(0, headerBytes));
+  try {
+    const got = await taker.take(header);
+    if (got < headerBytes) throw damaged(name, `it is cut off after ${got} bytes`);
+    await assertOver(taker, name);
+    return header;
+  } finally {
+    taker.close();
+  }
+}
+
+/** A server that ignores ranges would send all there is. */
+async function assertOver(taker: Taker, name: string): Promise<void> {
+  if ((await taker.take(Buffer.alloc(1))) > 0) throw damaged(name, 'more came back than was asked for');
 }
 
 function damaged(name: string, what: string): Failure {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Failure, isFailure } from '../../policies/failure.ts';
 import type { ObjectRole, SealedObject } from '../../policies/recovery-point.ts';
+import { giveBackChunk } from '../give-back.ts';
 import { passThrough } from './artifact-pass.ts';
 import type { UnpackBlock } from './frame-jobs.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
@@ -91,6 +92,7 @@ async function digest(
   )) as AsyncIterable<Buffer>) {
     hash.update(chunk);
     bytes += chunk.length;
+    giveBackChunk(chunk);
   }
   return { bytes, sha256: hash.digest('hex') };
 }
@@ -117,7 +119,7 @@ async function verifyArtifact(
   const role: ObjectRole = 'artifact';
   const object = objectOf(reader.backup, role);
   const stream = await openObject(reader, role, signal);
-  const ciphertext = (await reader.store.get(reader.prefix + object.name, undefined, signal)) as AsyncIterable<Buffer>;
+  const ciphertext = await reader.store.get(reader.prefix + object.name, undefined, signal);
   const pass = passThrough({ stream, ciphertext, name: object.name, onDamage: problem, signal });
   const pool = acquireFramePool();
   const frames = createFrameChecker(pool, problem);
@@ -143,6 +145,7 @@ async function verifyArtifact(
     }
   } finally {
     await frames.idle().catch(() => {});
+    pass.close();
     await pool.release();
   }
 

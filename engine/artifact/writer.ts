@@ -12,9 +12,9 @@ import {
   type SourceFacts,
   sealedPoint,
 } from '../../policies/recovery-point.ts';
+import { giveBack } from '../give-back.ts';
 import { removeFiles, syncDirectory } from './files.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
-import { giveBack } from './give-back.ts';
 import { generatePointKey, keyCheckOf, wrapKey } from './keys.ts';
 import { blockBytesMax, frameBytesMax } from './limits.ts';
 import { ManifestEncoder } from './manifest.ts';

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Failure } from '../../policies/failure.ts';
+import { giveBackChunk } from '../give-back.ts';
 import type { Store } from './store.ts';
 
 /** Far more than a description or a wrapped key takes up. */
@@ -38,6 +39,7 @@ export async function verifyObject(
   for await (const chunk of (await store.get(key, undefined, signal)) as AsyncIterable<Buffer>) {
     hash.update(chunk);
     bytes += chunk.length;
+    giveBackChunk(chunk);
     onProgress?.(bytes);
   }
   const sha256 = hash.digest('hex');

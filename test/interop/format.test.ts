@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { generateSigningKey, readSigningKey, signBackupJson } from '../../engine/artifact/index.ts';
 import { openStream, StreamEncryptor } from '../../engine/artifact/tink.ts';
@@ -142,7 +143,7 @@ describe('Google Tink', () => {
         associatedData: 'a/b',
         name: 'theirs',
         cipherBytes: theirs.length,
-        fetch: async (offset, length) => theirs.subarray(offset, offset + length),
+        fetch: async (offset, length) => Readable.from([Buffer.from(theirs.subarray(offset, offset + length))]),
       });
       expect((await stream.read(0, stream.plainBytes)).equals(plain)).toBe(true);
     });

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { headerBytes, openStream, StreamEncryptor, type StreamKey } from '../../../engine/artifact/tink.ts';
@@ -21,12 +22,20 @@ function encrypt(plain: Uint8Array, cuts: number[] = [], with_ = key): Buffer {
   return Buffer.concat(out);
 }
 
+/** A range, in pieces as a network would bring it. */
+function* pieces(bytes: Buffer, offset: number, length: number): Generator<Buffer> {
+  const end = Math.min(bytes.length, offset + length);
+  for (let at = offset; at < end; at += 50) yield Buffer.from(bytes.subarray(at, Math.min(end, at + 50)));
+}
+
+const range = (bytes: Buffer, offset: number, length: number) => Readable.from(pieces(bytes, offset, length));
+
 const open = (cipher: Buffer, with_ = key) =>
   openStream({
     ...with_,
     name: 'shop/shop-1/data.tar.zst.tink',
     cipherBytes: cipher.length,
-    fetch: async (offset, length) => cipher.subarray(offset, offset + length),
+    fetch: async (offset, length) => range(cipher, offset, length),
   });
 
 async function decrypt(cipher: Buffer, with_ = key): Promise<Buffer> {
@@ -77,7 +86,7 @@ describe('the encrypted stream', () => {
           cipherBytes: cipher.length,
           fetch: async (offset, length) => {
             ranges.push([offset, length]);
-            return cipher.subarray(offset, offset + length);
+            return range(cipher, offset, length);
           },
         });
         ranges.length = 0;
@@ -89,6 +98,81 @@ describe('the encrypted stream', () => {
       }),
       { numRuns: 100 },
     );
+  });
+
+  test('fetches a segment that two stretches share only once, whether or not the first is there when the second is asked for', async () => {
+    const plain = noise(900, 3);
+    const cipher = encrypt(plain);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 8 }),
+        fc.boolean(),
+        async (cuts, ahead) => {
+          let fetched = 0;
+          const stream = await openStream({
+            ...key,
+            name: 'x',
+            cipherBytes: cipher.length,
+            fetch: async (offset, length) => {
+              fetched += length;
+              return range(cipher, offset, length);
+            },
+          });
+          fetched = 0;
+          const reads: Promise<Buffer>[] = [];
+          let at = 0;
+          for (const cut of cuts) {
+            const read = stream.read(at, Math.min(cut, 900 - at));
+            if (!ahead) await read;
+            reads.push(read);
+            at = Math.min(900, at + cut);
+          }
+          expect(Buffer.concat(await Promise.all(reads)).equals(plain.subarray(0, at))).toBe(true);
+          expect(fetched).toBeLessThanOrEqual(cipher.length - headerBytes);
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+
+  test('asks again for a shared segment that did not come', async () => {
+    const plain = noise(900, 3);
+    const cipher = encrypt(plain);
+    let away = false;
+    const stream = await openStream({
+      ...key,
+      name: 'x',
+      cipherBytes: cipher.length,
+      fetch: async (offset, length) => {
+        if (away) throw new Error('away');
+        return range(cipher, offset, length);
+      },
+    });
+    away = true;
+    await expect(stream.read(0, 100)).rejects.toThrow('away');
+    away = false;
+    expect((await stream.read(90, 100)).equals(plain.subarray(90, 190))).toBe(true);
+  });
+
+  test('is not filled up by a server that sends more than was asked for, and lets its stream go', async () => {
+    const cipher = encrypt(noise(900, 3));
+    function* endless(offset: number, length: number) {
+      yield* pieces(cipher, offset, length);
+      for (;;) yield Buffer.alloc(50);
+    }
+    const given: Readable[] = [];
+    const opening = openStream({
+      ...key,
+      name: 'x',
+      cipherBytes: cipher.length,
+      fetch: async (offset, length) => {
+        const stream = Readable.from(endless(offset, length));
+        given.push(stream);
+        return stream;
+      },
+    });
+    expect(await failureOf(opening)).toMatchObject({ type: 'Corrupt' });
+    expect(given.map((stream) => stream.destroyed)).toEqual([true]);
   });
 
   test('does not open past its end', async () => {
