@@ -143,10 +143,16 @@ function duesOn(calendar: CalendarPolicy, day: number): Due[] {
     .sort((a, b) => (a.at < b.at ? -1 : 1));
 }
 
-/** Classes may not reach over more than half of what lies between two of their own moments. */
 function isNear(calendar: CalendarPolicy, first: Moment, { class: name, instant }: Moment): boolean {
-  const reach = Math.min(durationSeconds(calendar.absorbWithin), periodSeconds(calendar, name) / 2);
-  return Math.abs(instant - first.instant) <= reach * 1000;
+  return Math.abs(instant - first.instant) <= reachSeconds(calendar, name) * 1000;
+}
+
+/**
+ * Seconds that the backup which stands for a class may lie from its moment: `absorbWithin`, but no more than half of
+ * what lies between two moments of the class.
+ */
+export function reachSeconds(calendar: CalendarPolicy, name: ScheduledClass): number {
+  return Math.min(durationSeconds(calendar.absorbWithin), periodSeconds(calendar, name) / 2);
 }
 
 /** Local times of day at which the classes that are on fall due on a day, highest class first, each in order. */

@@ -154,6 +154,10 @@ function checkCalendars({ calendar, sources }: Policy): Finding[] {
       const text = 'no class makes full backups: every chain would hang on the first one for ever';
       findings.push(warning(path, text));
     }
+    for (const name of on.filter((name) => own[name].immutable && own[name].level !== 'full')) {
+      const text = `a lock on ${own[name].level} backups does not lock the full one that they need`;
+      findings.push(warning([...path, name, 'immutable'], text));
+    }
     return findings;
   });
 }

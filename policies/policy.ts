@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { calendarPolicy } from './calendar-policy.ts';
 import { duration } from './duration.ts';
+import { retentionPolicy } from './retention-policy.ts';
 
 /**
  * The policy file. What `describe` says of a key stands in three places: here, in policies/policy.schema.json for
@@ -278,6 +279,7 @@ export const policySchema = z.strictObject({
     .default({ backupSlots: 3, leaseTimeout: '60s', validationTimeout: '30m' })
     .describe('What the fleet may do at once, and how long things may take.'),
   calendar: calendarPolicy.prefault({}).describe('When backups are made, and how many of each class are kept.'),
+  retention: retentionPolicy.prefault({}).describe('What goes, beside those counts.'),
   sources: z.array(source).default([]).describe('What is protected.'),
   copies: z
     .array(copy)

@@ -1,4 +1,5 @@
 import { formatBytes } from './progress.ts';
+import { medianOf, scatterOf } from './robust.ts';
 
 /**
  * Thresholds of the size check. Wide on purpose: a check that stops the backup because somebody cleaned up on a Friday
@@ -46,20 +47,11 @@ export function judgeSize(bytes: number, history: number[]): SizeVerdict {
 /** The sizes that are in line with a history of at least one. */
 export function sizeBounds(history: number[]): { median: number; low: number; high: number } {
   const median = medianOf(history);
-  // 1.4826 turns a median absolute deviation into a standard deviation, for a normal distribution.
-  const sigma =
-    history.length < sizeLimits.deviationsFrom ? 0 : 1.4826 * medianOf(history.map((h) => Math.abs(h - median)));
+  const sigma = history.length < sizeLimits.deviationsFrom ? 0 : scatterOf(history);
   const spread = sizeLimits.deviations * sigma;
   return {
     median,
     low: Math.max(Math.min(median / sizeLimits.ratio, median - spread), median / sizeLimits.ratioAtMost),
     high: Math.max(median * sizeLimits.ratio, median + spread, median + sizeLimits.growthSlackBytes),
   };
-}
-
-function medianOf(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
 }

@@ -115,8 +115,7 @@ async function main(): Promise<number> {
   const step = (line: string) =>
     print(`  ${((performance.now() - startedAt) / 1000).toFixed(1).padStart(5)} s  ${line}`);
   print(`Starting on ${options.dataDir}`);
-  const onRestart = (line: string) => received() || print(`  ${line}`);
-  const stack = await startStack({ dataDir: options.dataDir, ports: options.ports, step, onRestart });
+  const stack = await startStack({ dataDir: options.dataDir, ports: options.ports, step });
   if (received()) {
     await stack.stop();
     return failureTypes.Interrupted.exitCode;

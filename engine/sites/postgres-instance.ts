@@ -65,9 +65,7 @@ async function start(
     logFile,
     settings: options.settings ?? {},
   });
-  const ended = new Promise<string>((resolve) => {
-    server.once('exit', (code, signal) => resolve(signal ? `was ended by ${signal}` : `ended with status ${code}`));
-  });
+  const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
   const uri = (database = 'postgres') => {
     const secret = password === undefined ? '' : `:${encodeURIComponent(password)}`;
     return `postgresql://${encodeURIComponent(role)}${secret}@127.0.0.1:${port}/${encodeURIComponent(database)}`;
@@ -81,7 +79,7 @@ async function start(
       if (hasEnded(server)) return;
       server.kill(signal);
       const timer = new AbortController();
-      await Promise.race([ended, setTimeout(waitMs, undefined, { signal: timer.signal }).catch(() => {})]);
+      await Promise.race([exited, setTimeout(waitMs, undefined, { signal: timer.signal }).catch(() => {})]);
       timer.abort();
     }
   };
@@ -100,7 +98,6 @@ async function start(
     dataDir,
     binDir,
     pid: server.pid ?? 0,
-    ended,
     uri,
     stop,
     async destroy() {

@@ -163,6 +163,12 @@ describe('the calendar', () => {
   });
 });
 
+test('a lock that leaves out what the locked point needs is warned of', () => {
+  expect(findings({ calendar: { daily: { immutable: true } } })).toEqual([
+    'warning calendar.daily.immutable: a lock on incremental backups does not lock the full one that they need',
+  ]);
+});
+
 describe('promises', () => {
   test('a copy that may be later than the strictest source allows is warned of', () => {
     const sources = [files({ rpo: '6h' }), files({ name: 'other', path: '/srv/other' })];

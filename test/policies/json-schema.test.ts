@@ -59,7 +59,7 @@ describe('the schema for editors', () => {
         else parent[`${key}x`] = value;
         expect(validate(changed)).toBe(policySchema.safeParse(changed).success);
       }),
-      { numRuns: 500 },
+      { numRuns: 250 },
     );
   });
 });
