@@ -37,7 +37,11 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
         const file = pendingPath(root, token) ?? '';
         const said = `${name} (${root}), ${key}`;
         try {
-          if (!(await linked(said, source, file))) await fill(said, file, source, token, options);
+          if (await linked(said, source, file)) {
+            options.onProgress?.({ bytesDone: source.bytes, bytesTotal: source.bytes, resume: token });
+          } else {
+            await fill(said, file, source, token, options);
+          }
         } catch (error) {
           if (isFailure(error, 'ChecksumMismatch')) await removePending(root, token);
           throw error;

@@ -1,134 +1,61 @@
-import type { Readable } from 'node:stream';
 import {
-  type _Object,
-  CopyObjectCommand,
-  DeleteObjectCommand,
-  GetBucketVersioningCommand,
-  GetObjectCommand,
-  GetObjectLockConfigurationCommand,
   GetObjectTaggingCommand,
-  HeadBucketCommand,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
-  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   PutObjectLegalHoldCommand,
   PutObjectRetentionCommand,
   PutObjectTaggingCommand,
-  S3Client,
-  type StorageClass,
 } from '@aws-sdk/client-s3';
 import { isFailure } from '../../../policies/failure.ts';
-import { assertKey } from '../keys.ts';
-import type { Store, StoreCapabilities, StoredObject } from '../store.ts';
-import type { S3Context, S3StoreOptions } from './context.ts';
-import { asFailure } from './errors.ts';
+import type { Store, StoredObject } from '../store.ts';
+import { createAbilities } from './abilities.ts';
+import { createContext } from './client.ts';
+import type { S3StoreOptions } from './context.ts';
+import { createCopy } from './copy.ts';
+import { createGet } from './get.ts';
+import { decodeMetadata } from './metadata.ts';
+import { noLock } from './new-object.ts';
 import { createPuts } from './put.ts';
+import { removeObject } from './remove.ts';
+import { listUploads } from './uploads.ts';
 
 /** A store in an S3 bucket. */
-export function createS3Store(given: S3StoreOptions): Store {
-  const options = { ...given, partBytes: given.partBytes ?? 16 * 1024 * 1024, concurrency: given.concurrency ?? 4 };
+export function createS3Store(options: S3StoreOptions): Store {
+  const context = createContext(options);
+  const { client, patient, at, base, call, keyOf } = context;
   const { name, bucket } = options;
-  const base = options.prefix ? `${options.prefix}/` : '';
-  const client = new S3Client({
-    region: options.region,
-    ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
-    forcePathStyle: options.forcePathStyle ?? false,
-    ...(options.credentials ? { credentials: options.credentials } : {}),
-    // The workflow tries again for hours; here only a hiccup is bridged.
-    maxAttempts: 3,
-    requestHandler: {
-      connectionTimeout: 5_000,
-      requestTimeout: 120_000,
-      httpsAgent: { maxSockets: 64 },
-      httpAgent: { maxSockets: 64 },
-    },
-  });
-  const context: S3Context = {
-    options,
-    client,
-    at: (key) => {
-      assertKey(key);
-      return { Bucket: bucket, Key: base + key };
-    },
-    async call(what, run) {
-      try {
-        return await run();
-      } catch (error) {
-        throw asFailure(error, `${name} (bucket ${bucket})${what === '' ? '' : `, ${what}`}`);
-      }
-    },
-  };
-  const { at, call } = context;
-  let known: Promise<StoreCapabilities> | null = null;
+  const abilities = createAbilities(context);
 
   const store: Store = {
     name,
     kind: 's3',
+    capabilities: abilities.all,
 
-    capabilities: () => {
-      known ??= findCapabilities(context, bucket);
-      // A failed look is no answer; the next caller looks again.
-      known.catch(() => {
-        known = null;
-      });
-      return known;
-    },
-
+    // Unlike HEAD, a listing tells why it is refused.
     check: () =>
       call('', async () => {
-        try {
-          await client.send(new HeadBucketCommand({ Bucket: bucket }));
-        } catch (error) {
-          // HEAD carries no body, so a missing bucket is only a 404 here.
-          if ((error as { name?: string }).name !== 'NotFound') throw error;
-          throw Object.assign(new Error('no such bucket'), { name: 'NoSuchBucket' });
-        }
+        await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: base, MaxKeys: 1 }));
       }),
 
-    ...createPuts(context, () => store),
+    ...createPuts(context, abilities, () => store),
 
     async *listPending(prefix) {
-      let page: { KeyMarker?: string; UploadIdMarker?: string } = {};
-      for (;;) {
-        const found = await call(prefix, () =>
-          client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: base + prefix, ...page })),
-        );
-        for (const upload of found.Uploads ?? []) {
-          if (!upload.Key || !upload.UploadId) continue;
-          yield {
-            key: upload.Key.slice(base.length),
-            bytes: 0,
-            sha256: '',
-            token: JSON.stringify({ uploadId: upload.UploadId }),
-            startedAt: (upload.Initiated ?? new Date(0)).toISOString(),
-          };
-        }
-        if (!found.IsTruncated || !found.NextKeyMarker) return;
-        page = {
-          KeyMarker: found.NextKeyMarker,
-          ...(found.NextUploadIdMarker ? { UploadIdMarker: found.NextUploadIdMarker } : {}),
-        };
-      }
+      for await (const { uploadId: _, ...pending } of listUploads(context, prefix)) yield pending;
     },
 
-    get: (key, range, signal) =>
-      call(key, async () => {
-        const Range = range
-          ? `bytes=${range.offset}-${range.length === undefined ? '' : range.offset + range.length - 1}`
-          : undefined;
-        const { Body } = await client.send(
-          new GetObjectCommand({ ...at(key), ...(Range ? { Range } : {}) }),
-          signal ? { abortSignal: signal } : {},
-        );
-        const body = Body as Readable;
-        signal?.addEventListener('abort', () => body.destroy(new DOMException('aborted', 'AbortError')), {
-          once: true,
-        });
-        return body;
-      }),
+    get: createGet(context, () => store),
 
-    head: (key) => call(key, async () => describe(key, await client.send(new HeadObjectCommand(at(key))))),
+    async head(key) {
+      const where = at(key);
+      try {
+        return await call(key, async () => describe(key, await client.send(new HeadObjectCommand(where))));
+      } catch (error) {
+        // HEAD tells no reason: it may be the bucket that is not there, or in another region.
+        if (isFailure(error, 'ObjectMissing', 'StoreDenied')) await store.check();
+        throw error;
+      }
+    },
 
     async *list(prefix) {
       let token: string | undefined;
@@ -142,37 +69,22 @@ export function createS3Store(given: S3StoreOptions): Store {
             }),
           ),
         );
-        for (const object of page.Contents ?? []) yield listed(object, base);
+        for (const { Key, Size, LastModified } of page.Contents ?? []) {
+          const key = keyOf(Key);
+          if (key !== null) yield { key, bytes: Size ?? 0, modifiedAt: (LastModified ?? new Date(0)).toISOString() };
+        }
         token = page.IsTruncated ? page.NextContinuationToken : undefined;
       } while (token !== undefined);
     },
 
-    async copy(from, to) {
-      const source = await store.head(from);
-      await call(to, () =>
-        client.send(
-          new CopyObjectCommand({
-            ...at(to),
-            CopySource: `${bucket}/${encodeURI(base + from)}`,
-            MetadataDirective: 'COPY',
-          }),
-        ),
-      );
-      return { ...source, ...(await store.head(to)) };
-    },
+    copy: createCopy(context, abilities, () => store),
 
-    delete: (key) =>
-      call(key, async () => {
-        try {
-          await client.send(new DeleteObjectCommand(at(key)));
-        } catch (error) {
-          if (!isFailure(asFailure(error, ''), 'ObjectMissing')) throw error;
-        }
-      }),
+    delete: (key) => call(key, () => removeObject(context, abilities, key)),
 
     setTags: (key, tags) =>
       call(key, async () => {
-        await client.send(new PutObjectTaggingCommand({ ...at(key), Tagging: { TagSet: tagSet(tags) } }));
+        const TagSet = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
+        await client.send(new PutObjectTaggingCommand({ ...at(key), Tagging: { TagSet } }));
       }),
 
     getTags: (key) =>
@@ -183,33 +95,26 @@ export function createS3Store(given: S3StoreOptions): Store {
 
     lock: (key, mode, until) =>
       call(key, async () => {
-        const Retention = {
-          Mode: mode === 'compliance' ? 'COMPLIANCE' : 'GOVERNANCE',
-          RetainUntilDate: new Date(until),
-        } as const;
-        await client.send(new PutObjectRetentionCommand({ ...at(key), Retention }));
+        const where = at(key);
+        if ((await abilities.locking()) === 'no') throw noLock(name);
+        const Mode = mode === 'compliance' ? 'COMPLIANCE' : 'GOVERNANCE';
+        const Retention = { Mode, RetainUntilDate: new Date(until) } as const;
+        await client.send(new PutObjectRetentionCommand({ ...where, Retention }));
       }),
 
     hold: (key, on) =>
       call(key, async () => {
-        await client.send(new PutObjectLegalHoldCommand({ ...at(key), LegalHold: { Status: on ? 'ON' : 'OFF' } }));
+        const where = at(key);
+        if ((await abilities.locking()) === 'no') throw noLock(name);
+        await client.send(new PutObjectLegalHoldCommand({ ...where, LegalHold: { Status: on ? 'ON' : 'OFF' } }));
       }),
 
-    close: async () => client.destroy(),
+    close: async () => {
+      client.destroy();
+      patient.destroy();
+    },
   };
   return store;
-}
-
-function tagSet(tags: Record<string, string>): { Key: string; Value: string }[] {
-  return Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
-}
-
-function listed(object: _Object, base: string) {
-  return {
-    key: (object.Key ?? '').slice(base.length),
-    bytes: object.Size ?? 0,
-    modifiedAt: (object.LastModified ?? new Date(0)).toISOString(),
-  };
 }
 
 function describe(key: string, head: HeadObjectCommandOutput): StoredObject {
@@ -219,42 +124,11 @@ function describe(key: string, head: HeadObjectCommandOutput): StoredObject {
     bytes: head.ContentLength ?? 0,
     modifiedAt: (head.LastModified ?? new Date(0)).toISOString(),
     sha256: sha256 ?? null,
-    metadata,
-    storageClass: (head.StorageClass as StorageClass | undefined) ?? null,
+    metadata: decodeMetadata(metadata),
+    storageClass: head.StorageClass ?? null,
     sse: head.ServerSideEncryption ?? null,
     versionId: head.VersionId ?? null,
     lockedUntil: head.ObjectLockRetainUntilDate?.toISOString() ?? null,
     held: head.ObjectLockLegalHoldStatus === 'ON',
-  };
-}
-
-/** Asks the bucket. What only a write could show (storage class, SSE) is what S3 itself promises; head() says what became of it. */
-async function findCapabilities(context: S3Context, bucket: string): Promise<StoreCapabilities> {
-  const has = async (look: () => Promise<boolean>) => {
-    try {
-      return await context.call('', look);
-    } catch (error) {
-      if (isFailure(error, 'CapabilityMissing', 'ObjectMissing', 'StoreDenied')) return false;
-      throw error;
-    }
-  };
-  const lock = await has(async () => {
-    const found = await context.client.send(new GetObjectLockConfigurationCommand({ Bucket: bucket }));
-    return found.ObjectLockConfiguration?.ObjectLockEnabled === 'Enabled';
-  });
-  const versioning = await has(async () => {
-    const found = await context.client.send(new GetBucketVersioningCommand({ Bucket: bucket }));
-    return found.Status === 'Enabled';
-  });
-  return {
-    conditionalPut: true,
-    checksums: true,
-    resume: true,
-    tags: true,
-    metadata: true,
-    storageClass: true,
-    sse: true,
-    lock,
-    versioning,
   };
 }

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, test } from '@jest/globals';
 import { readBytes } from '../../../engine/stores/index.ts';
-import { content, failureType, ownPrefix, put, type StoreUnderTest } from './fixture.ts';
+import { bytesOf, content, failureType, ownPrefix, put, type StoreUnderTest } from './fixture.ts';
 
 /** get: ranges, readers that stop, aborts. */
 export function describeGets(under: StoreUnderTest): void {
@@ -23,7 +23,7 @@ export function describeGets(under: StoreUnderTest): void {
         { offset: 99_990, length: Number.MAX_SAFE_INTEGER },
       ];
       for (const { offset, length } of ranges) {
-        const got = await readRange(key, { offset, ...(length === undefined ? {} : { length }) });
+        const got = await bytesOf(store, key, { offset, ...(length === undefined ? {} : { length }) });
         const end = length === undefined ? bytes.length : Math.min(bytes.length, offset + length);
         expect([offset, length, got.equals(bytes.subarray(offset, end))]).toEqual([offset, length, true]);
       }
@@ -51,9 +51,9 @@ export function describeGets(under: StoreUnderTest): void {
       const { store } = under;
       const key = `${ownPrefix()}empty`;
       await put(store, key, '');
-      expect((await readBytes(store, key)).length).toBe(0);
-      expect((await readRange(key, { offset: 0 })).length).toBe(0);
-      expect((await readRange(key, { offset: 0, length: 7 })).length).toBe(0);
+      expect((await bytesOf(store, key)).length).toBe(0);
+      expect((await bytesOf(store, key, { offset: 0 })).length).toBe(0);
+      expect((await bytesOf(store, key, { offset: 0, length: 7 })).length).toBe(0);
       expect(await failureType(store.get(key, { offset: 1 }))).toBe('UsageInvalid');
     });
 
@@ -72,7 +72,7 @@ export function describeGets(under: StoreUnderTest): void {
         expect(stream.destroyed).toBe(true);
       }
       for (let i = 0; i < 80; i++) (await store.get(key)).destroy();
-      expect((await readBytes(store, key)).equals(bytes)).toBe(true);
+      expect((await bytesOf(store, key)).equals(bytes)).toBe(true);
     });
 
     test('lets a slow reader take its time', async () => {
@@ -112,11 +112,5 @@ export function describeGets(under: StoreUnderTest): void {
       await new Promise((resolve) => setImmediate(resolve));
       expect(getEventListeners(signal, 'abort')).toEqual([]);
     });
-
-    async function readRange(key: string, range: { offset: number; length?: number }): Promise<Buffer> {
-      const chunks: Buffer[] = [];
-      for await (const chunk of await under.store.get(key, range)) chunks.push(chunk as Buffer);
-      return Buffer.concat(chunks);
-    }
   });
 }

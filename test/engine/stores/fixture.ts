@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { bytesSource, readBytes, type Store } from '../../../engine/stores/index.ts';
+import { bytesSource, type Store } from '../../../engine/stores/index.ts';
 import type { PendingPut, PutSource, StoreCapabilities } from '../../../engine/stores/store.ts';
 
 /** What a kind of store brings, so that the suites can try it. */
@@ -13,6 +13,10 @@ export interface StoreFixture {
   has: StoreCapabilities;
   /** Whether `a` and `a/b` can both be objects. */
   nests: boolean;
+  /** Whether the server tells when uploads began. Default true; moto has one date for all of them. */
+  dates?: boolean;
+  /** Whether the server takes an empty set of tags. Default true; moto breaks on it. */
+  untags?: boolean;
   remove(): Promise<void>;
 }
 
@@ -70,7 +74,11 @@ export function troubled({ bytes, promise, breaksAt = Number.POSITIVE_INFINITY, 
 export const put = (store: Store, key: string, bytes: Uint8Array | string, options = {}) =>
   store.put(key, bytesSource(bytes), options);
 
-export const textOf = async (store: Store, key: string) => (await readBytes(store, key)).toString();
+export async function bytesOf(store: Store, key: string, range?: { offset: number; length?: number }): Promise<Buffer> {
+  return Buffer.concat((await all(await store.get(key, range))) as Buffer[]);
+}
+
+export const textOf = async (store: Store, key: string) => (await bytesOf(store, key)).toString();
 
 export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const out: T[] = [];
