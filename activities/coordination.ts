@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { log } from '@temporalio/activity';
 import { parseBackupJson } from '../engine/artifact/index.ts';
 import type { Catalog, JobRecord } from '../engine/catalog/index.ts';
-import type { NotificationEvent } from '../engine/notify/index.ts';
+import { type NotificationEvent, placesOf } from '../engine/notify/index.ts';
 import { readBytes, type Store } from '../engine/stores/index.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
 import { Failure } from '../policies/failure.ts';
@@ -17,7 +17,7 @@ import {
   pointPrefix,
 } from '../policies/recovery-point.ts';
 import { judge321, type RuleVerdict } from '../policies/three-two-one.ts';
-import type { BackupResult, CopyOutcome } from '../workflows/contracts.ts';
+import type { BackupResult, CopyOutcome, Leftovers } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
 
 /** What a coordination worker is given: the catalog, stores to read, and the ways to reach people. */
@@ -26,14 +26,17 @@ export interface CoordinationDependencies {
   catalog: Catalog;
   store(copy: string): Promise<Store>;
   /** Tells people; resolves to one line per receiver that could not be reached. */
-  announce(event: NotificationEvent): Promise<string[]>;
+  announce(event: NotificationEvent, signal: AbortSignal): Promise<string[]>;
 }
 
 /** How a job ended. */
-export interface JobEnd extends Omit<JobRecord, 'finishedAt'> {
+export interface JobEnd extends JobRecord {
   level: Level;
   /** Null when it failed. */
   result: BackupResult | null;
+  leftovers: Leftovers;
+  /** One line per receiver that could not be told. */
+  unreached: string[];
 }
 
 export type CoordinationActivities = ReturnType<typeof createCoordinationActivities>;
@@ -112,15 +115,30 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
         );
       }),
 
-    recordPruned: (input: { pointId: string; copy: string }): Promise<void> =>
-      runActivity('record prune', () => catalog.forgetCopy(input.pointId, input.copy)),
+    recordPruned: ({ pruned }: { pruned: Pick<PruneStep, 'pointId' | 'copy'>[] }): Promise<void> =>
+      runActivity('record prune', async () => {
+        for (const { pointId, copy } of pruned) await catalog.forgetCopy(pointId, copy);
+      }),
 
-    /** Keeps how the job ended, opens or closes its incident, and tells people. */
+    /** Tells people how the job ended. Returns one line per receiver that could not be reached. */
+    announceJob: (end: Omit<JobEnd, 'unreached'>): Promise<string[]> =>
+      runActivity('announce', ({ signal }) => deps.announce(end, signal)),
+
+    /** Keeps how the job ended, and opens or closes the incidents that follow from it. */
     concludeJob: (end: JobEnd): Promise<void> =>
       runActivity('conclude', async () => {
-        const { result, level, ...job } = end;
-        const finishedAt = new Date().toISOString();
-        await catalog.recordJob({ ...job, finishedAt });
+        const { workflowId, runId, source, pointId, outcome, startedAt, finishedAt, phases, error } = end;
+        await catalog.recordJob({
+          workflowId,
+          runId,
+          source,
+          pointId,
+          outcome,
+          startedAt,
+          finishedAt,
+          phases,
+          error,
+        });
         await settle(catalog, end.outcome === 'succeeded' || end.outcome === 'partial', {
           key: `backup-failed/${end.source}`,
           severity: 'critical',
@@ -129,17 +147,30 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
           summary: `Backup of ${end.source} ${end.outcome}: ${end.error ?? 'no reason given'}`,
           next: `Mend the cause, then run "backupctl backup run ${end.source} --wait".`,
         });
-        const unreached = await deps.announce({ ...job, level, finishedAt, result });
-        for (const line of unreached) log.error('notification failed', { line });
-        await settle(catalog, unreached.length === 0, {
+        for (const line of end.unreached) log.error('notification failed', { line });
+        await settle(catalog, end.unreached.length === 0, {
           key: 'notification-failed',
           severity: 'warning',
           source: end.source,
           pointId: end.pointId,
-          summary: unreached.join('; '),
+          summary: end.unreached.join('; '),
           next: 'Mend the receiver named here; "backupctl doctor" checks the settings.',
         });
+        if (pointId === null) return;
+        const places = placesOf(end.leftovers);
+        await settle(catalog, places.length === 0, {
+          key: leftoversKey(pointId),
+          severity: 'warning',
+          source: end.source,
+          pointId,
+          summary: `What the job had begun still lies on ${places.join(', ')}.`,
+          next: `It goes by itself when its place is there again: the workflow cleanup/${pointId} sees to it.`,
+        });
       }),
+
+    /** All that a job had left is gone. */
+    resolveLeftovers: ({ pointId }: { pointId: string }): Promise<void> =>
+      runActivity('resolve leftovers', () => resolve(catalog, leftoversKey(pointId))),
   };
 }
 
@@ -169,6 +200,12 @@ async function settle(
     await catalog.openIncident(incident);
     return;
   }
-  const open = await catalog.incidents({ open: true });
-  for (const i of open.filter((i) => i.key === incident.key)) await catalog.resolveIncident(i.id);
+  await resolve(catalog, incident.key);
 }
+
+async function resolve(catalog: Catalog, key: string): Promise<void> {
+  const open = await catalog.incidents({ open: true });
+  for (const i of open.filter((i) => i.key === key)) await catalog.resolveIncident(i.id);
+}
+
+const leftoversKey = (pointId: string) => `leftovers/${pointId}`;

@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { durationSeconds } from '../policies/duration.ts';
 import type { Policy } from '../policies/policy.ts';
@@ -21,21 +22,32 @@ export async function ensureCoordinator(client: Client, policy: Policy): Promise
 /** Talks to the coordinator for jobs: by signal-with-start, so that it is there whenever one is needed. */
 export function createSlotActivities({ client, policy }: { client: Client; policy: Policy }) {
   return {
-    requestSlot: (request: SlotRequest): Promise<void> =>
+    /** Asks in the name of the run that calls, and tells which that is. */
+    requestSlot: (request: Omit<SlotRequest, keyof SlotRelease>): Promise<{ runId: string }> =>
       runActivity('request slot', async () => {
-        await signalCoordinator(client, policy, 'requestSlot', request);
+        const job = callingJob();
+        await signalCoordinator(client, policy, 'requestSlot', { ...request, ...job });
+        return { runId: job.runId };
       }),
 
-    releaseSlot: (job: SlotRelease): Promise<void> =>
+    /** Gives back what the run that calls holds, or its place in the queue. */
+    releaseSlot: (): Promise<void> =>
       runActivity('release slot', async () => {
         try {
-          await client.workflow.getHandle(coordinatorWorkflowId).signal('releaseSlot', job);
+          await client.workflow.getHandle(coordinatorWorkflowId).signal('releaseSlot', callingJob());
         } catch (error) {
           // Without a coordinator there is no slot to give back.
           if (!(error instanceof WorkflowNotFoundError)) throw error;
         }
       }),
   };
+}
+
+function callingJob(): SlotRelease {
+  const { workflowExecution } = Context.current().info;
+  if (!workflowExecution) throw new Error('Only workflows have slots.');
+  const { workflowId, runId } = workflowExecution;
+  return { workflowId, runId };
 }
 
 function settingsOf({ limits }: Policy): CoordinatorSettings {

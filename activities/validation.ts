@@ -5,8 +5,9 @@ import { reapInstances } from '../engine/sites/index.ts';
 import type { Source } from '../engine/sources/source.ts';
 import type { Store } from '../engine/stores/index.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
-import { isFailure } from '../policies/failure.ts';
+import { Failure, isFailure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
+import { formatDuration } from '../policies/progress.ts';
 import { type Check, type CheckName, storedBytes } from '../policies/recovery-point.ts';
 import { judgeSize } from '../policies/size.ts';
 import { runActivity } from './failure.ts';
@@ -54,9 +55,13 @@ export function createValidationActivities(deps: ValidationDependencies) {
         return [integrity, size, encryption];
       }),
 
-    /** A real restore into an isolated place that is destroyed afterwards, and a comparison of all that came back. */
+    /**
+     * A real restore into an isolated place that is destroyed afterwards, and a comparison of all that came back. Stops
+     * itself at the policy's limit, so that it is cleaned up before anybody hears that it failed: ValidationTimedOut.
+     */
     testRestore: (plan: BackupPlan): Promise<Check[]> =>
       runActivity('test restore', async ({ signal, report }) => {
+        const limit = AbortSignal.timeout(Math.min(plan.validationTimeoutMs, timerMaxMs));
         const workDir = path.join(policy.staging.path, '.validation', plan.pointId);
         const clean = async () => {
           await reapInstances(workDir);
@@ -66,13 +71,27 @@ export function createValidationActivities(deps: ValidationDependencies) {
         await clean();
         try {
           const source = await deps.source(plan.source);
-          return await source.testRestore(await open(plan), { workDir, signal, onProgress: report });
+          return await source.testRestore(await open(plan), {
+            workDir,
+            signal: AbortSignal.any([signal, limit]),
+            onProgress: report,
+          });
+        } catch (error) {
+          if (!limit.aborted || signal.aborted) throw error;
+          const allowed = formatDuration(plan.validationTimeoutMs);
+          throw new Failure('ValidationTimedOut', `The test restore of ${plan.pointId} was stopped after ${allowed}.`, {
+            next: 'Nothing was published. See what made it slow, or raise limits.validationTimeout in the policy.',
+            cause: error,
+          });
         } finally {
           await clean();
         }
       }),
   };
 }
+
+/** Node's timers take no more. */
+const timerMaxMs = 2 ** 31 - 1;
 
 type Judgement = Pick<Check, 'passed' | 'details'> & { error?: string };
 

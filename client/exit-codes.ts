@@ -10,7 +10,7 @@ const meanings: Record<number, string> = {
   5: 'A store cannot be used, or does not have what it should.',
   6: 'A recovery point is damaged, or its keys or signature do not fit.',
   7: 'Validation failed or took too long; nothing was published.',
-  8: 'Temporal, the catalog or a receiver of notifications cannot be used, or the catalog differs from the stores.',
+  8: 'Temporal, a worker, the catalog or a receiver of notifications cannot be used, or the catalog differs from the stores.',
   9: 'The recovery point stands, but not as promised: a copy failed, or the 3-2-1 rule is breached.',
   130: 'Interrupted, by Ctrl-C or from outside; with --wait the job itself goes on.',
 };

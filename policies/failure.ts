@@ -51,6 +51,8 @@ export const failureTypes = {
   CatalogDiffers: { retryable: false, exitCode: 8 },
   TemporalUnreachable: { retryable: true, exitCode: 8 },
   NotificationFailed: { retryable: true, exitCode: 8 },
+  WorkerMissing: { retryable: true, exitCode: 8 },
+  StepTimedOut: { retryable: true, exitCode: 8 },
   // the end of a job that stands, but not as promised
   RuleBreached: { retryable: false, exitCode: 9 },
   Interrupted: { retryable: false, exitCode: 130 },

@@ -76,7 +76,7 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
             policy,
             catalog: index,
             store,
-            announce: (event) => notify({ policies: policy.notifications, event, resolveSecret }),
+            announce: (event, signal) => notify({ policies: policy.notifications, event, resolveSecret, signal }),
           }),
           ...createSlotActivities({ client, policy }),
           ...createWatchHolders({ isRunning: isRunning(client) }),

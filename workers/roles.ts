@@ -12,15 +12,27 @@ export interface RoleOptions {
   host: string;
 }
 
-/** How much each role does at once. The three backup slots hold fleet-wide through the coordinator, and here too. */
-const concurrency: Record<Role, number> = {
-  coordination: 20,
-  backup: 3,
-  transfer: 6,
-  retention: 2,
-  validation: 2,
-  recovery: 2,
-};
+/**
+ * How much each role does at once: all that the jobs which hold a slot can ask of one host, so that no task waits here
+ * (workflows/options.ts), and no more. So the backup slots hold fleet-wide through the coordinator, and here too.
+ */
+function concurrency(role: Role, { limits, copies }: Policy): number {
+  switch (role) {
+    case 'coordination':
+      return 20;
+    case 'backup':
+    case 'validation':
+      return limits.backupSlots;
+    case 'transfer':
+      return limits.backupSlots * copies.length;
+    case 'retention':
+    case 'recovery':
+      return 2;
+  }
+}
+
+/** Heartbeats also bring cancellations, and keep what the next attempt resumes from: they are not saved up for long. */
+const heartbeatEveryMs = 2_000;
 
 /** Connects and polls the role's queue; `done` resolves when it has shut down. */
 export async function startRole(role: Role, { policy, host }: RoleOptions): Promise<{ done: Promise<void> }> {
@@ -33,7 +45,8 @@ export async function startRole(role: Role, { policy, host }: RoleOptions): Prom
     namespace,
     taskQueue: queueOf(role, host),
     activities: composed.activities,
-    maxConcurrentActivityTaskExecutions: concurrency[role],
+    maxConcurrentActivityTaskExecutions: concurrency(role, policy),
+    maxHeartbeatThrottleInterval: heartbeatEveryMs,
     shutdownGraceTime: '10s',
     // The limit of a cancelled activity's clean-up: an isolated server must be stopped, uploads taken back.
     shutdownForceTime: '60s',

@@ -1,15 +1,14 @@
 import type { SealOutcome } from '../activities/host.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
 import { formatBytes, formatProgress } from '../policies/progress.ts';
-import type { Validation } from '../policies/recovery-point.ts';
+import type { Level, Validation } from '../policies/recovery-point.ts';
 import type { RuleVerdict } from '../policies/three-two-one.ts';
-import type { BackupResult, BackupStatus, CopyOutcome, Phase } from './contracts.ts';
+import type { BackupInput, BackupResult, BackupStatus, CopyOutcome, Leftovers, Phase } from './contracts.ts';
 
 type CopyState = 'waiting' | 'uploading' | 'verifying' | CopyOutcome['state'];
 
 /** What one backup job knows of itself: phases with their times, and the words for the Web UI. No Temporal in here. */
 export class BackupJob {
-  readonly source: string;
   readonly startedAt: string;
   /** Called after every change. */
   onChange: () => void = () => {};
@@ -23,17 +22,32 @@ export class BackupJob {
   private position: number | null = null;
   private waitingSince: number | null = null;
   private readonly warnings: string[] = [];
+  private left: Leftovers = { staging: false, copies: [] };
   private error: string | null = null;
+  private readonly asked: Required<BackupInput>;
 
   /** @param now milliseconds since 1970; in a workflow, its own deterministic clock */
-  constructor(source: string, now: () => number) {
-    this.source = source;
+  constructor(asked: Required<BackupInput>, now: () => number) {
+    this.asked = asked;
     this.now = now;
     this.startedAt = new Date(now()).toISOString();
   }
 
+  get source(): string {
+    return this.asked.source;
+  }
+
   get pointId(): string | null {
     return this.plan?.pointId ?? null;
+  }
+
+  get host(): string | null {
+    return this.plan?.host ?? null;
+  }
+
+  /** The level that is made; before the plan says it, the one that was asked for. */
+  get level(): Level {
+    return this.plan?.level ?? this.asked.level;
   }
 
   /** Runs a phase and keeps how long it took, also when it fails. */
@@ -82,10 +96,23 @@ export class BackupJob {
     this.onChange();
   }
 
-  /** Something that a person should know, and that does not stop the job. */
-  warned(message: string): void {
-    this.warnings.push(message);
+  /** Something a person should know of, though the job goes on. */
+  warn(text: string): void {
+    this.warnings.push(text);
     this.onChange();
+  }
+
+  /** What could not be removed for now. */
+  leaves({ staging, copies }: Partial<Leftovers>): void {
+    this.left = {
+      staging: staging ?? this.left.staging,
+      copies: [...this.left.copies, ...(copies ?? [])],
+    };
+    this.onChange();
+  }
+
+  leftovers(): Leftovers {
+    return this.left;
   }
 
   failed(message: string): void {
@@ -95,7 +122,7 @@ export class BackupJob {
   }
 
   concluding(): void {
-    if (this.error === null) this.current = 'notify';
+    this.current = 'notify';
     this.onChange();
   }
 

@@ -5,62 +5,64 @@ import {
   isCancellation,
   log,
   proxyActivities,
-  setCurrentDetails,
   setHandler,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { CoordinationActivities } from '../activities/coordination.ts';
 import type { HostActivities } from '../activities/host.ts';
-import type { RetentionActivities } from '../activities/retention.ts';
-import type { TransferActivities } from '../activities/transfer.ts';
+import type { CopyOfPoint, RetentionActivities } from '../activities/retention.ts';
 import type { ValidationActivities } from '../activities/validation.ts';
-import type { BackupPlan, PlannedCopy } from '../policies/backup-plan.ts';
+import type { BackupPlan } from '../policies/backup-plan.ts';
+import { formatDuration } from '../policies/progress.ts';
 import { queues } from '../policies/queues.ts';
-import type { Validation } from '../policies/recovery-point.ts';
+import type { Check, Validation } from '../policies/recovery-point.ts';
+import { type Copies, makeCopies } from './backup-copies.ts';
+import { concludeBackup, showBackup } from './backup-end.ts';
+import { assertBackupInput } from './backup-input.ts';
 import { BackupJob } from './backup-job.ts';
-import type { BackupInput, BackupResult, BackupStatus, CopyOutcome } from './contracts.ts';
-import { messageOf } from './failure.ts';
-import { bounded, long, short } from './options.ts';
+import type { BackupInput, BackupResult, BackupStatus } from './contracts.ts';
+import { asJobFailure, messageOf, timeoutOf } from './failure.ts';
+import { long, patient, short, testing } from './options.ts';
 import { withSlot } from './slot.ts';
 
 const statusQuery = defineQuery<BackupStatus>('status');
 const coordination = proxyActivities<CoordinationActivities>({ ...short, taskQueue: queues.coordination });
+const catalog = proxyActivities<CoordinationActivities>({ ...patient, taskQueue: queues.coordination });
 
 /**
  * Backs one source up: plan → slot → seal to the backup server's disk → validate → upload to every copy, each its own
  * branch → publish → catalog → prune → notify. Whatever happens, the slot is released and nothing staged is left; a
- * copy that was not finished is withdrawn; the outcome is recorded and people are told.
+ * copy that was not finished is withdrawn; the outcome is recorded and people are told. What cannot be removed because
+ * its host or store is away is left to the workflow `cleanup`.
  */
 export async function backup(input: BackupInput): Promise<BackupResult> {
-  const job = new BackupJob(input.source, () => Date.now());
+  const asked = assertBackupInput(input);
+  const job = new BackupJob(asked, () => Date.now());
   setHandler(statusQuery, () => job.status());
-  const show = () => setCurrentDetails(job.markdown());
-  job.onChange = show;
-  show();
+  showBackup(job);
   try {
-    const plan = await job.phase('plan', () =>
-      coordination.planBackup({
-        source: input.source,
-        level: input.level ?? 'full',
-        classes: input.classes ?? ['manual'],
-      }),
-    );
+    const plan = await job.phase('plan', () => coordination.planBackup(asked));
     job.planned(plan);
-    const result = await withSlot(
+    const { copies, cancelled } = await withSlot(
       { source: plan.source, critical: plan.critical, priority: plan.priority },
       { onQueued: (position) => job.queued(position), onGranted: () => job.granted() },
-      () => run(job, plan),
+      () => makePoint(job, plan),
     );
-    await conclude(job, result, null);
-    return result;
+    // A published copy exists whatever happens now, so the catalog must know of it even when the job was cancelled.
+    const { rule } = await CancellationScope.nonCancellable(() =>
+      job.phase('record', () => catalog.recordPoint({ plan, copies })),
+    );
+    if (cancelled) throw cancelled;
+    await job.phase('prune', () => prune(job, plan));
+    await concludeBackup(job, { result: job.result(plan, copies, rule), error: null });
+    return job.result(plan, copies, rule);
   } catch (error) {
-    job.failed(messageOf(error));
-    await CancellationScope.nonCancellable(() => conclude(job, null, error));
-    throw error;
+    await concludeBackup(job, { result: null, error });
+    throw asJobFailure(error);
   }
 }
 
-async function run(job: BackupJob, plan: BackupPlan): Promise<BackupResult> {
+/** What is done while holding a slot. At least one copy is whole when this returns. */
+async function makePoint(job: BackupJob, plan: BackupPlan): Promise<Copies> {
   const host = proxyActivities<HostActivities>({ ...long, taskQueue: queues.backup(plan.host) });
   const quick = proxyActivities<HostActivities>({ ...short, taskQueue: queues.backup(plan.host) });
   try {
@@ -69,34 +71,32 @@ async function run(job: BackupJob, plan: BackupPlan): Promise<BackupResult> {
     const validation = await job.phase('validate', () => validate(plan));
     job.validated(validation);
     await quick.signPoint({ plan, validation });
-    const { copies, cancelled } = await job.phase('upload', () => makeCopies(job, plan));
-    if (!copies.some((c) => c.state === 'verified')) {
-      if (cancelled) throw cancelled;
-      throw ApplicationFailure.nonRetryable(
-        `No copy of ${plan.pointId} could be made: ${copies.map((c) => `${c.copy}: ${c.error}`).join('; ')}`,
-        'StoreUnreachable',
-        { next: 'Mend the stores (backupctl doctor shows each), then run the backup again.' },
-      );
-    }
-    // A published copy exists whatever happens now, so the catalog must know of it even when the job was cancelled.
-    const recorded = await CancellationScope.nonCancellable(() =>
-      job.phase('record', () => coordination.recordPoint({ plan, copies })),
+    const made = await job.phase('upload', () => makeCopies(job, plan));
+    if (made.copies.some((c) => c.state === 'verified')) return made;
+    if (made.cancelled) throw made.cancelled;
+    throw ApplicationFailure.nonRetryable(
+      `No copy of ${plan.pointId} could be made: ${made.copies.map((c) => `${c.copy}: ${c.error}`).join('; ')}`,
+      'StoreUnreachable',
+      { next: 'Mend the stores (backupctl doctor shows each), then run the backup again.' },
     );
-    if (cancelled) throw cancelled;
-    await job.phase('prune', () => prune(job, plan));
-    return job.result(plan, copies, recorded.rule);
   } finally {
-    await CancellationScope.nonCancellable(() => quick.discardStaging({ source: plan.source, pointId: plan.pointId }));
+    try {
+      await CancellationScope.nonCancellable(() =>
+        quick.discardStaging({ source: plan.source, pointId: plan.pointId }),
+      );
+    } catch (error) {
+      // The host is away. How the job ended does not depend on it.
+      job.leaves({ staging: true });
+      log.warn('what was staged could not be removed yet', { pointId: plan.pointId, error: messageOf(error) });
+    }
   }
 }
 
 /** The five checks. The restore test stops, and counts as failed, after the policy's limit (mission row C6). */
 async function validate(plan: BackupPlan): Promise<Validation> {
-  const queue = queues.validation(plan.host);
-  const limited = proxyActivities<ValidationActivities>({ ...bounded(plan.validationTimeoutMs), taskQueue: queue });
-  const sealed = await limited.checkSealed(plan);
-  const restored = await limited.testRestore(plan);
-  const checks = [...sealed, ...restored];
+  const taskQueue = queues.validation(plan.host);
+  const { checkSealed } = proxyActivities<ValidationActivities>({ ...long, taskQueue });
+  const checks = [...(await checkSealed(plan)), ...(await testRestore(plan))];
   const failed = checks.filter((c) => !c.passed);
   if (failed.length > 0) {
     throw ApplicationFailure.nonRetryable(
@@ -108,85 +108,48 @@ async function validate(plan: BackupPlan): Promise<Validation> {
   return { finishedAt: new Date().toISOString(), passed: true, checks };
 }
 
-/** All branches, each to its end: one that fails or is cancelled does not stop the others from cleaning up. */
-async function makeCopies(job: BackupJob, plan: BackupPlan): Promise<{ copies: CopyOutcome[]; cancelled: unknown }> {
-  const ends = await Promise.allSettled(plan.copies.map((copy) => branch(job, plan, copy)));
-  let cancelled: unknown = null;
-  const copies = ends.map((end, i): CopyOutcome => {
-    if (end.status === 'fulfilled') return end.value;
-    cancelled = end.reason;
-    return { copy: plan.copies[i]?.name ?? '', state: 'failed', error: 'cancelled' };
+async function testRestore(plan: BackupPlan): Promise<Check[]> {
+  const limited = proxyActivities<ValidationActivities>({
+    ...testing(plan.validationTimeoutMs),
+    taskQueue: queues.validation(plan.host),
   });
-  return { copies, cancelled };
-}
-
-/** Makes one copy, and counts it only once its bytes were read back. A failure stays within the branch. */
-async function branch(job: BackupJob, plan: BackupPlan, copy: PlannedCopy): Promise<CopyOutcome> {
-  const queue = queues.transfer(plan.host);
-  const transfer = proxyActivities<TransferActivities>({ ...bounded(copy.deadlineMs), taskQueue: queue });
-  const target = { plan, copy: copy.name };
-  job.copyState(copy.name, 'uploading');
   try {
-    await transfer.uploadCopy(target);
-    job.copyState(copy.name, 'verifying');
-    await transfer.verifyCopy(target);
-    await transfer.publishCopy(target);
-    job.copyState(copy.name, 'verified');
-    return { copy: copy.name, state: 'verified', error: null };
+    return await limited.testRestore(plan);
   } catch (error) {
-    job.copyState(copy.name, 'failed');
-    const undo = proxyActivities<RetentionActivities>({ ...short, taskQueue: queues.retention(plan.host) });
-    const { source, pointId } = plan;
-    let message = messageOf(error);
-    try {
-      const { published } = await CancellationScope.nonCancellable(() =>
-        undo.withdrawCopy({ source, pointId, copy: copy.name }),
-      );
-      if (published) {
-        // Only the answer was lost: nothing is published before its bytes were read back.
-        job.copyState(copy.name, 'verified');
-        return { copy: copy.name, state: 'verified', error: null };
-      }
-    } catch (undoError) {
-      // The store is likely still away: what lies there has no backup.json, so it is no point, and the sweep finds it.
-      message += ` (and what was uploaded could not be removed yet: ${messageOf(undoError)})`;
-    }
-    if (isCancellation(error)) throw error;
-    log.warn('copy failed', { copy: copy.name, pointId: plan.pointId, error: message });
-    return { copy: copy.name, state: 'failed', error: message };
+    if (timeoutOf(error) !== 'START_TO_CLOSE') throw error;
+    throw ApplicationFailure.create({
+      type: 'ValidationTimedOut',
+      message: `The test restore of ${plan.pointId} did not end within ${formatDuration(plan.validationTimeoutMs)}, nor when it was told to.`,
+      nonRetryable: true,
+      details: [{ next: 'Nothing was published. Look at the validation worker: it may hang.' }],
+      cause: error as Error,
+    });
   }
 }
+
+/** Old copies that go with one job; the rest goes with the next, so that no history grows with what has piled up. */
+const pruneMax = 10;
 
 /** Removes old local copies that the others can spare. A failure here costs space, not the backup: it is told, not thrown. */
 async function prune(job: BackupJob, plan: BackupPlan): Promise<void> {
-  const retention = proxyActivities<RetentionActivities>({ ...short, taskQueue: queues.retention(plan.host) });
-  const steps = await coordination.planPrune({ source: plan.source });
-  for (const { pointId, copy } of steps) {
-    try {
-      await retention.pruneCopy({ source: plan.source, pointId, copy });
-      await coordination.recordPruned({ pointId, copy });
-    } catch (error) {
-      if (isCancellation(error)) throw error;
-      job.warned(`${pointId} could not be pruned from ${copy}: ${messageOf(error)}`);
+  const { pruneCopy } = proxyActivities<RetentionActivities>({ ...short, taskQueue: queues.retention(plan.host) });
+  const tell = (what: string, error: unknown) => {
+    job.warn(`${what}: ${isCancellation(error) ? 'the job was cancelled' : messageOf(error)}`);
+  };
+  const pruned: CopyOfPoint[] = [];
+  try {
+    for (const { pointId, copy } of (await coordination.planPrune({ source: plan.source })).slice(0, pruneMax)) {
+      const old = { source: plan.source, pointId, copy };
+      try {
+        await pruneCopy(old);
+        pruned.push(old);
+      } catch (error) {
+        tell(`${pointId} could not be pruned from ${copy}`, error);
+      }
     }
+    // Should this fail, the next job plans them again, finds them gone, and records it.
+    if (pruned.length > 0) await CancellationScope.nonCancellable(() => coordination.recordPruned({ pruned }));
+  } catch (error) {
+    tell(`Not all is known of what may be pruned from the copies of ${plan.source}`, error);
   }
-}
-
-/** Writes down how the job ended, opens or closes its incident, and tells people. */
-async function conclude(job: BackupJob, result: BackupResult | null, error: unknown): Promise<void> {
-  const { workflowId, runId } = workflowInfo();
-  job.concluding();
-  await coordination.concludeJob({
-    workflowId,
-    runId,
-    source: job.source,
-    pointId: job.pointId,
-    level: 'full',
-    outcome: result ? result.outcome : isCancellation(error) ? 'cancelled' : 'failed',
-    startedAt: job.startedAt,
-    phases: job.phases(),
-    error: error === null ? null : messageOf(error),
-    result,
-  });
-  if (result) job.done();
 }

@@ -23,7 +23,7 @@ export interface CopyOutcome {
 }
 
 export interface Phase {
-  name: 'plan' | 'slot' | 'seal' | 'validate' | 'upload' | 'publish' | 'record' | 'prune' | 'notify';
+  name: 'plan' | 'slot' | 'seal' | 'validate' | 'upload' | 'record' | 'prune' | 'notify';
   durationMs: number;
 }
 
@@ -42,11 +42,26 @@ export interface BackupResult {
   warnings: string[];
 }
 
+/** What a job could not remove at its end, because the host or a store was away. Workflow `cleanup` removes it later. */
+export interface Leftovers {
+  /** On the host's staging disk. */
+  staging: boolean;
+  /** In these copies. */
+  copies: string[];
+}
+
+/** Workflow type `cleanup`, id `cleanup/POINT`; started by a backup that had to leave something behind. */
+export interface CleanupInput extends Leftovers {
+  source: string;
+  pointId: string;
+  host: string;
+}
+
 /** Answer to query `status` of a backup workflow. */
 export interface BackupStatus {
   source: string;
   pointId: string | null;
-  phase: Phase['name'] | 'done' | 'failed' | 'compensating';
+  phase: Phase['name'] | 'done' | 'failed';
   /** The line of mission row G1. */
   progressLine: string;
   phases: Phase[];

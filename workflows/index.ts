@@ -1,4 +1,5 @@
 /** The workflow types, by the names they are started with. */
 export { backup } from './backup.ts';
+export { cleanup } from './cleanup.ts';
 export { coordinator } from './coordinator.ts';
 export { restore } from './restore.ts';

@@ -13,7 +13,21 @@ const retry = {
   nonRetryableErrorTypes,
 } as const;
 
-/** Seconds of work: plan, record, notify, clean up. */
+/**
+ * A task that nobody takes for so long has no worker, and is not waiting for one to restart: workers do at once as many
+ * things as they can be asked for. The job then ends loudly; it must not keep one of the fleet's slots for days.
+ */
+const scheduleToStartTimeout = '30m';
+
+/** Work whose bytes take their time. A worker that died is noticed by its heartbeat; one that is cancelled tidies up. */
+const heavy: ActivityOptions = {
+  scheduleToStartTimeout,
+  heartbeatTimeout: '20s',
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry,
+};
+
+/** Seconds of work: plan, sign, clean up. */
 export const short: ActivityOptions = {
   startToCloseTimeout: '2m',
   scheduleToCloseTimeout: '15m',
@@ -21,26 +35,46 @@ export const short: ActivityOptions = {
   retry,
 };
 
-/** Talking to the coordinator: a job must not end for its absence, nor leave its slot taken. */
-export const patient: ActivityOptions = { startToCloseTimeout: '30s', scheduleToCloseTimeout: '1d', retry };
+/** Talking to the coordinator and the catalog: a job must not end for their absence, nor leave its slot taken. */
+export const patient: ActivityOptions = { ...short, scheduleToCloseTimeout: '1d' };
 
-/** Reading a whole source. A worker that died is noticed by its heartbeat; the next attempt begins afresh. */
+/** Cleaning up where a host or a store is away: it may be away for long, and nobody waits for this. */
+export const untiring: ActivityOptions = {
+  startToCloseTimeout: '10m',
+  scheduleToCloseTimeout: '30d',
+  heartbeatTimeout: '30s',
+  retry: { ...retry, maximumInterval: '10m' },
+};
+
+/** Reading a whole source, or all that was sealed. The next attempt begins afresh. */
 export const long: ActivityOptions = {
+  ...heavy,
   startToCloseTimeout: '7d',
   scheduleToCloseTimeout: '7d',
-  heartbeatTimeout: '20s',
-  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   retry: { ...retry, maximumAttempts: 8 },
 };
 
-/** Work with a deadline of its own, in which it may be tried as often as it fits. */
-export function bounded(timeoutMs: number): ActivityOptions {
+/** What has reached its limit may take so long to tidy up: to stop its server, to remove its files, to end its requests. */
+const tidyMs = 5 * 60_000;
+
+/** One step of a copy, tried as often as fits into the copy's deadline, which `within` keeps. */
+export function transferring(deadlineMs: number): ActivityOptions {
+  return { ...heavy, startToCloseTimeout: deadlineMs + tidyMs };
+}
+
+/**
+ * A test restore. It stops itself at its limit and tidies up; should it not, Temporal ends it. What ran out of time is
+ * not tried again, what was lost with its worker is.
+ */
+export function testing(limitMs: number): ActivityOptions {
   return {
-    startToCloseTimeout: timeoutMs,
-    scheduleToCloseTimeout: timeoutMs,
-    heartbeatTimeout: '20s',
-    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry,
+    ...heavy,
+    startToCloseTimeout: limitMs + tidyMs,
+    retry: {
+      ...retry,
+      maximumAttempts: 8,
+      nonRetryableErrorTypes: [...nonRetryableErrorTypes, 'TemporalTimeout:StartToClose'],
+    },
   };
 }
 

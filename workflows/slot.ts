@@ -6,7 +6,6 @@ import {
   log,
   proxyActivities,
   setHandler,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { SlotActivities } from '../activities/slot.ts';
 import { queues } from '../policies/queues.ts';
@@ -31,38 +30,42 @@ const lastReminderMs = 6 * 3_600_000;
 /**
  * Runs the body while holding one of the fleet's backup slots. Waits for its turn as long as it takes, and gives the
  * slot, or the place in the queue, back in every case. The coordinator is started when it is not there.
+ *
+ * A workflow that is reset goes on as another run, and may see the grant of its former run again. The run that asks is
+ * known from the activity that asked, which stands in the history: `workflowInfo().runId` would be another one when the
+ * history is replayed in the new run, and a job would wait where its history says that it went on.
  */
 export async function withSlot<T>(
   request: Omit<SlotRequest, 'workflowId' | 'runId'>,
   listener: SlotListener,
   body: () => Promise<T>,
 ): Promise<T> {
-  const { workflowId, runId } = workflowInfo();
   const { requestSlot, releaseSlot } = proxyActivities<SlotActivities>({
     ...patient,
     taskQueue: queues.coordination,
     // A request under way when the job is cancelled must have ended before the release is sent.
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   });
-  let granted = false;
+  const grants = new Set<string>();
+  let askedAs = '';
+  const isGranted = () => grants.has(askedAs);
   setHandler(slotGrantedSignal, (grant) => {
-    // A workflow that was reset sees the signals of its former run again.
-    if (grant?.runId === runId) granted = true;
+    if (typeof grant?.runId === 'string') grants.add(grant.runId);
   });
   setHandler(queuePositionSignal, (place) => {
-    if (!granted && typeof place?.position === 'number') listener.onQueued(place.position);
+    if (!isGranted() && typeof place?.position === 'number') listener.onQueued(place.position);
   });
   try {
-    for (let waitMs = firstReminderMs; !granted; waitMs = Math.min(waitMs * 2, lastReminderMs)) {
-      await requestSlot({ ...request, workflowId, runId });
-      await condition(() => granted, waitMs);
+    for (let waitMs = firstReminderMs; !isGranted(); waitMs = Math.min(waitMs * 2, lastReminderMs)) {
+      askedAs = (await requestSlot(request)).runId;
+      await condition(isGranted, waitMs);
     }
     listener.onGranted();
     return await body();
   } finally {
     await CancellationScope.nonCancellable(async () => {
       try {
-        await releaseSlot({ workflowId, runId });
+        await releaseSlot();
       } catch (error) {
         // The job's own outcome counts; the coordinator's watch takes the slot back once the job has ended.
         log.warn('the slot could not be given back', { error: messageOf(error) });

@@ -20,6 +20,13 @@ export interface NotificationEvent {
     rule: RuleVerdict;
     warnings: string[];
   } | null;
+  /** What could not be removed yet: it goes by itself when its place is there again. */
+  leftovers: { staging: boolean; copies: string[] };
+}
+
+/** Where something was left, in words. */
+export function placesOf({ staging, copies }: NotificationEvent['leftovers']): string[] {
+  return [...(staging ? ["the host's staging disk"] : []), ...copies];
 }
 
 export interface Words {
@@ -31,13 +38,16 @@ export interface Words {
 /** Says what happened, to what, and what to do next. */
 export function wordsFor(event: NotificationEvent): Words {
   const took = formatDuration(Date.parse(event.finishedAt) - Date.parse(event.startedAt));
+  const places = placesOf(event.leftovers);
+  const left = places.length === 0 ? null : `Left behind until it can be removed: on ${places.join(', ')}`;
   if (!event.result) {
     return {
       kind: 'failure',
       title: `❌ Backup of ${event.source} ${event.outcome === 'cancelled' ? 'was cancelled' : 'failed'}`,
       lines: [
         `Reason: ${event.error ?? 'none given'}`,
-        `After: ${took}; nothing half-done was left behind.`,
+        left === null ? `After: ${took}; nothing half-done was left behind.` : `After: ${took}`,
+        ...(left === null ? [] : [left]),
         `Next: mend the cause, then run: backupctl backup run ${event.source} --wait`,
       ],
     };
@@ -52,6 +62,7 @@ export function wordsFor(event: NotificationEvent): Words {
     `Validated: ${result.checksPassed} checks passed`,
     `Copies: ${copies}`,
     `3-2-1: ${result.rule.satisfied ? 'kept' : `BREACHED: ${result.rule.breaches.join('; ')}`}`,
+    ...(left === null ? [] : [left]),
     ...result.warnings.slice(0, 10).map((w) => `Note: ${w}`),
   ];
   if (event.outcome === 'succeeded')

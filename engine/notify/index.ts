@@ -5,7 +5,7 @@ import { type NotificationEvent, wordsFor } from './event.ts';
 import { sendWebhook } from './webhook.ts';
 
 export { sendEmail } from './email.ts';
-export { type NotificationEvent, wordsFor } from './event.ts';
+export { type NotificationEvent, placesOf, wordsFor } from './event.ts';
 export { sendWebhook } from './webhook.ts';
 
 export interface NotifyOptions {

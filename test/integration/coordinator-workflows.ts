@@ -5,7 +5,6 @@ import {
   defineSignal,
   proxyActivities,
   setHandler,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { SlotActivities } from '../../activities/slot.ts';
 import { withSlot } from '../../workflows/slot.ts';
@@ -33,13 +32,12 @@ export async function job({ source, critical = false, priority = 50 }: JobInput)
 
 /** Takes a slot and fails without giving it back. */
 export async function rudeJob({ source }: JobInput): Promise<void> {
-  const { workflowId, runId } = workflowInfo();
   const { requestSlot } = proxyActivities<SlotActivities>({ startToCloseTimeout: '10s' });
   let isGranted = false;
   setHandler(defineSignal('slotGranted'), () => {
     isGranted = true;
   });
-  await requestSlot({ workflowId, runId, source, critical: false, priority: 50 });
+  await requestSlot({ source, critical: false, priority: 50 });
   await condition(() => isGranted);
   throw ApplicationFailure.nonRetryable('gone without a word');
 }

@@ -35,6 +35,7 @@ export function ended(outcome: NotificationEvent['outcome'], more: Partial<Notif
           warnings: [],
         }
       : null,
+    leftovers: { staging: false, copies: [] },
     ...more,
   };
 }

@@ -35,6 +35,17 @@ describe('the words of a notification', () => {
     expect(wordsFor(ended('cancelled')).title).toContain('was cancelled');
   });
 
+  test('say what was left behind and where, and only else that nothing was', () => {
+    const nothing = wordsFor(ended('failed')).lines.join('\n');
+    expect(nothing).toContain('nothing half-done was left behind');
+    const leftovers = { staging: true, copies: ['west'] };
+    for (const outcome of ['failed', 'partial'] as const) {
+      const text = wordsFor(ended(outcome, { leftovers })).lines.join('\n');
+      expect(text).toContain("Left behind until it can be removed: on the host's staging disk, west");
+      expect(text).not.toContain('nothing half-done');
+    }
+  });
+
   test('name at most ten of many warnings', () => {
     const { result } = ended('succeeded');
     if (!result) throw new Error('a success has a result');

@@ -1,0 +1,307 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { BackupResult, BackupStatus } from '../../workflows/contracts.ts';
+import { causes, type Failed, Stage } from './stage.ts';
+import { expectNothingLeft, failure, plan, type StandIns, untilCancelled } from './stand-ins.ts';
+
+let stage: Stage;
+let steps: StandIns;
+
+beforeAll(async () => {
+  stage = await Stage.open();
+  steps = stage.standIns;
+});
+afterAll(() => stage?.close());
+beforeEach(() => steps.clear());
+
+const start = (input: unknown = { source: 'shop' }) => stage.start('backup', input);
+const backUp = async (): Promise<BackupResult> => (await start()).result();
+
+const cleanupOf = (pointId: string) => stage.env.client.workflow.getHandle(`cleanup/${pointId}`);
+
+async function failedOf(): Promise<Failed> {
+  const last = (await causes(await start())).findLast((c) => c.type !== undefined);
+  if (!last) throw new Error('The job failed of nothing of ours.');
+  return last;
+}
+
+describe('a backup', () => {
+  test('goes through its phases in order, and publishes nothing before it is validated', async () => {
+    const result = await backUp();
+    const branches = steps.done.filter((d) => / /.test(d));
+    expect(steps.done.filter((d) => !/ /.test(d))).toEqual([
+      ...['planBackup', 'requestSlot', 'sealPoint', 'checkSealed', 'testRestore', 'signPoint'],
+      ...['discardStaging', 'releaseSlot', 'recordPoint', 'planPrune', 'announceJob', 'concludeJob'],
+    ]);
+    for (const copy of ['disk', 'east', 'west']) {
+      expect(branches.filter((d) => d.endsWith(` ${copy}`))).toEqual([
+        `uploadCopy ${copy}`,
+        `verifyCopy ${copy}`,
+        `publishCopy ${copy}`,
+      ]);
+    }
+    expect(steps.done.indexOf('signPoint')).toBeLessThan(steps.done.indexOf(branches[0] ?? ''));
+    expect(result).toMatchObject({ pointId: plan.pointId, outcome: 'succeeded', checksPassed: 5, warnings: [] });
+    expect(result.phases.map((p) => p.name)).toEqual([
+      ...['plan', 'slot', 'seal', 'validate', 'upload', 'record', 'prune'],
+    ]);
+    expect(steps.end()).toMatchObject({
+      outcome: 'succeeded',
+      error: null,
+      unreached: [],
+      result: { outcome: 'succeeded' },
+    });
+  });
+
+  test('carries the level and the classes that were asked for into the plan, and the planned level into the record', async () => {
+    steps.on('planBackup', (asked) => {
+      expect(asked).toEqual({ source: 'shop', level: 'incremental', classes: ['daily'] });
+      return { ...plan, level: 'differential' };
+    });
+    await (await start({ source: 'shop', level: 'incremental', classes: ['daily'] })).result();
+    expect(steps.end().level).toBe('differential');
+  });
+
+  test.each([
+    ['nothing', undefined, /source/],
+    ['no source', {}, /source/],
+    ['a level that there is not', { source: 'shop', level: 'hourly' }, /level/],
+    ['classes that are no list', { source: 'shop', classes: 'daily' }, /classes/],
+    ['a misspelt key', { source: 'shop', levle: 'full' }, /levle/],
+  ])('refuses %s at once, and says how to give it', async (_, input, named) => {
+    const [cause] = await causes(await stage.start('backup', input));
+    expect(cause).toMatchObject({ type: 'UsageInvalid', message: expect.stringMatching(named) });
+    expect(cause?.details).toEqual([{ next: expect.stringContaining('"source"') }]);
+    expect(steps.done).toEqual([]);
+  });
+
+  test('shows its progress line, says each phase in the log, and answers status from first to last', async () => {
+    let during: BackupStatus | null = null;
+    const handle = await start();
+    steps.on('uploadCopy west', async () => {
+      during = await handle.query<BackupStatus>('status');
+    });
+    await handle.result();
+    expect(during).toMatchObject({ phase: 'upload', source: 'shop', pointId: plan.pointId, queuePosition: null });
+    expect(await handle.query<BackupStatus>('status')).toMatchObject({
+      phase: 'done',
+      progressLine: '💾 Backed Up: 2.86 MiB | ✅ Validated: 5 | 🔄 Replicating: 3/3 copies verified',
+    });
+    const said = stage.logged.filter((l) => l.meta?.workflowId === handle.workflowId && l.message.startsWith('💾'));
+    expect(said.map((l) => l.meta?.phase)).toEqual([
+      ...['plan', 'slot', 'seal', 'validate', 'upload', 'record', 'prune', 'notify', 'done'],
+    ]);
+    const metadata = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
+    expect(metadata.currentDetails).toContain('💾 Backed Up: 2.86 MiB');
+  });
+});
+
+describe('a copy that fails', () => {
+  test('is withdrawn and named; the others stand, and the catalog knows of each', async () => {
+    steps.on('verifyCopy west', () => {
+      throw failure('Corrupt', 'west: other bytes came back', false);
+    });
+    const result = await backUp();
+    expect(result).toMatchObject({
+      outcome: 'partial',
+      copies: [
+        { copy: 'disk', state: 'verified', error: null },
+        { copy: 'east', state: 'verified', error: null },
+        { copy: 'west', state: 'failed', error: 'west: other bytes came back' },
+      ],
+    });
+    expect(steps.done).toContain('withdrawCopy west');
+    expect(steps.done).not.toContain('publishCopy west');
+    expect(steps.done.filter((d) => d.startsWith('withdrawCopy'))).toHaveLength(1);
+    expect(steps.inputs.find((i) => i.step === 'recordPoint')?.input).toMatchObject({ copies: result.copies });
+    expect(steps.end()).toMatchObject({ outcome: 'partial', leftovers: { staging: false, copies: [] } });
+  });
+
+  test('counts when only the answer to its publishing was lost', async () => {
+    steps.on('publishCopy west', () => {
+      throw failure('Corrupt', 'no answer', false);
+    });
+    steps.on('withdrawCopy west', () => ({ published: true }));
+    expect(await backUp()).toMatchObject({
+      outcome: 'succeeded',
+      copies: [{}, {}, { state: 'verified', error: null }],
+    });
+  });
+
+  test('stops at its deadline: it is cancelled, and withdrawn only once it has come to rest', async () => {
+    const order: string[] = [];
+    steps.on('planBackup', () => ({
+      ...plan,
+      copies: plan.copies.map((c) => (c.name === 'west' ? { ...c, deadlineMs: 1_000 } : c)),
+    }));
+    const hang = untilCancelled(() => {});
+    steps.on('uploadCopy west', () => hang().finally(() => order.push('upload at rest')));
+    steps.on('withdrawCopy west', () => {
+      order.push('withdrawn');
+      return { published: false };
+    });
+    const result = await backUp();
+    expect(order).toEqual(['upload at rest', 'withdrawn']);
+    expect(result.copies.at(-1)).toEqual({
+      copy: 'west',
+      state: 'failed',
+      error: 'The copy west was not done within its 1.0 s.',
+    });
+  });
+
+  test('is tried again while trying can help, and not once when it cannot', async () => {
+    let failures = 3;
+    steps.on('uploadCopy east', () => {
+      if (failures-- > 0) throw failure('StoreUnreachable', 'east is away', true);
+    });
+    steps.on('uploadCopy west', () => {
+      throw failure('StoreDenied', 'west refuses', false);
+    });
+    const result = await backUp();
+    expect(result.copies.map((c) => c.state)).toEqual(['verified', 'verified', 'failed']);
+    expect(steps.attempts('uploadCopy east')).toBe(4);
+    expect(steps.attempts('uploadCopy west')).toBe(1);
+  });
+
+  test('fails the job when none is left: nothing is recorded, all is withdrawn', async () => {
+    steps.on('publishCopy', () => {
+      throw failure('BucketMissing', 'no bucket', false);
+    });
+    const cause = await failedOf();
+    expect(cause.type).toBe('StoreUnreachable');
+    for (const copy of ['disk', 'east', 'west']) {
+      expect(cause.message).toContain(`${copy}: no bucket`);
+      expect(steps.done).toContain(`withdrawCopy ${copy}`);
+    }
+    expectNothingLeft(steps);
+  });
+});
+
+describe('a backup that fails', () => {
+  test('in validation uploads nothing, discards what was staged, releases its slot, and tells people', async () => {
+    steps.on('checkSealed', () => [
+      { check: 'integrity', passed: false, details: 'read', error: 'block 7 is not what was sealed', durationMs: 1 },
+    ]);
+    const cause = await failedOf();
+    expect(cause).toMatchObject({ type: 'ValidationFailed', details: [{ next: expect.stringContaining('Nothing') }] });
+    expect(cause.message).toContain('integrity: block 7 is not what was sealed');
+    expect(steps.done.join(' ')).not.toMatch(/upload|publish|sign/);
+    expectNothingLeft(steps);
+    expect(steps.end()).toMatchObject({ outcome: 'failed', result: null, error: cause.message });
+    expect(steps.done.slice(-2)).toEqual(['announceJob', 'concludeJob']);
+  });
+
+  test.each([
+    ['the source cannot be read', 'sealPoint', 'SourceAuthentication'],
+    ['the test restore took too long', 'testRestore', 'ValidationTimedOut'],
+    ['the source is not known', 'planBackup', 'SourceUnknown'],
+  ] as const)('because %s is not tried again, and says what to do next', async (_, step, type) => {
+    steps.on(step, () => {
+      throw failure(type, 'so it is', false);
+    });
+    expect(await failedOf()).toMatchObject({ type, message: 'so it is', details: [{ next: 'Mend it.' }] });
+    expect(steps.attempts(step)).toBe(1);
+    expect(steps.end()).toMatchObject({ outcome: 'failed', error: 'so it is' });
+    if (step !== 'planBackup') expectNothingLeft(steps);
+  });
+
+  test('of a passing trouble is tried again, eight times at most where each attempt begins afresh', async () => {
+    let troubles = 2;
+    steps.on('sealPoint', () => {
+      if (troubles-- > 0) throw failure('SourceUnreachable', 'no answer', true);
+      return { sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
+    });
+    await backUp();
+    expect(steps.attempts('sealPoint')).toBe(3);
+    steps.clear();
+    steps.on('sealPoint', () => {
+      throw failure('SourceUnreachable', 'no answer', true);
+    });
+    expect((await failedOf()).type).toBe('SourceUnreachable');
+    expect(steps.attempts('sealPoint')).toBe(8);
+    expectNothingLeft(steps);
+  });
+});
+
+describe('the end of a backup', () => {
+  test('is told to people once, also when the catalog takes hours to come back', async () => {
+    const back = (await stage.env.currentTimeMs()) + 2 * 3_600_000;
+    steps.on('concludeJob', async () => {
+      if ((await stage.env.currentTimeMs()) < back) throw failure('CatalogUnreachable', 'no catalog', true);
+    });
+    expect((await backUp()).outcome).toBe('succeeded');
+    expect(steps.attempts('concludeJob')).toBeGreaterThan(100);
+    expect(steps.attempts('announceJob')).toBe(1);
+  });
+
+  test('does not turn a success into a failure when it cannot be written down', async () => {
+    steps.on('concludeJob', () => {
+      throw failure('CatalogDiffers', 'another schema', false);
+    });
+    const result = await backUp();
+    expect(result.outcome).toBe('succeeded');
+    expect(result.warnings).toEqual([expect.stringContaining('another schema')]);
+    expect(steps.attempts('concludeJob')).toBe(1);
+  });
+
+  test('names those who could not be told', async () => {
+    steps.on('announceJob', () => ['The webhook at hooks.example did not take the message (HTTP 500).']);
+    await backUp();
+    expect(steps.end().unreached).toEqual(['The webhook at hooks.example did not take the message (HTTP 500).']);
+  });
+
+  test('prunes ten old copies at most, and records those that are gone though one could not go', async () => {
+    const old = Array.from({ length: 12 }, (_, i) => ({ pointId: `old-${i}`, copy: 'disk', others: ['east', 'west'] }));
+    steps.on('planPrune', () => old);
+    await backUp();
+    expect(steps.attempts('pruneCopy disk')).toBe(10);
+    steps.clear();
+    steps.on('planPrune', () => old.slice(0, 3));
+    steps.on('pruneCopy', ({ pointId }) => {
+      if (pointId === 'old-1') throw failure('ChecksumMismatch', 'east holds another', false);
+    });
+    const result = await backUp();
+    expect(result).toMatchObject({ outcome: 'succeeded', warnings: [expect.stringContaining('east holds another')] });
+    expect(steps.inputs.find((i) => i.step === 'recordPruned')?.input).toMatchObject({
+      pruned: [{ pointId: 'old-0' }, { pointId: 'old-2' }],
+    });
+  });
+});
+
+// From here on the clock of the test server may no longer jump: it does not after a child that outlived its parent.
+describe('what cannot be removed', () => {
+  test('because a store and the host are away is told, and removed when they are back, however late', async () => {
+    const pointId = 'shop-left';
+    steps.on('planBackup', () => ({ ...plan, pointId }));
+    const back = (await stage.env.currentTimeMs()) + 86_400_000;
+    const away = async () => {
+      if ((await stage.env.currentTimeMs()) < back) throw failure('StoreUnreachable', 'away', true);
+    };
+    steps.on('uploadCopy west', () => {
+      throw failure('StoreDenied', 'west refuses', false);
+    });
+    steps.on('withdrawCopy west', () => away().then(() => ({ published: false })));
+    steps.on('discardStaging', away);
+    const result = await backUp();
+    expect(result.copies.at(-1)?.error).toContain('could not be removed yet: away');
+    expect(steps.end().leftovers).toEqual({ staging: true, copies: ['west'] });
+    expect(steps.done).not.toContain('resolveLeftovers');
+    await cleanupOf(pointId).result();
+    expect(steps.done.at(-1)).toBe('resolveLeftovers');
+    expect(steps.inputs.at(-1)?.input).toEqual({ pointId });
+  });
+
+  test('keeps the first reason of a failure, whatever fails after it', async () => {
+    steps.on('sealPoint', () => {
+      throw failure('SourceMissing', 'no such folder', false);
+    });
+    for (const step of ['discardStaging', 'releaseSlot', 'announceJob', 'concludeJob'] as const) {
+      steps.on(step, () => {
+        throw failure('SecretMissing', 'and this too', false);
+      });
+    }
+    expect(await failedOf()).toMatchObject({ type: 'SourceMissing', message: 'no such folder' });
+    // What it left could not be removed later either: that says so.
+    const [, cause] = await causes(cleanupOf(plan.pointId));
+    expect(cause).toMatchObject({ type: 'SecretMissing', message: 'and this too' });
+  });
+});

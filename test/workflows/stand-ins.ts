@@ -1,0 +1,188 @@
+import { expect } from '@jest/globals';
+import { ApplicationFailure, Context } from '@temporalio/activity';
+import type { CoordinationActivities, JobEnd } from '../../activities/coordination.ts';
+import type { HostActivities } from '../../activities/host.ts';
+import type { RecoveryActivities } from '../../activities/recovery.ts';
+import type { RetentionActivities } from '../../activities/retention.ts';
+import type { SlotActivities } from '../../activities/slot.ts';
+import type { TransferActivities } from '../../activities/transfer.ts';
+import type { ValidationActivities } from '../../activities/validation.ts';
+import type { BackupPlan } from '../../policies/backup-plan.ts';
+import type { FailureType } from '../../policies/failure.ts';
+import { queues } from '../../policies/queues.ts';
+import { type Check, checkNames } from '../../policies/recovery-point.ts';
+
+type Activities = CoordinationActivities &
+  SlotActivities &
+  HostActivities &
+  ValidationActivities &
+  TransferActivities &
+  RetentionActivities &
+  RecoveryActivities;
+export type Step = keyof Activities;
+type InputOf<S extends Step> = Parameters<Activities[S]>[0];
+type OutputOf<S extends Step> = Awaited<ReturnType<Activities[S]>>;
+
+/** Which step is done where: a step that is asked for on another queue is not known there. */
+const places: Record<string, Step[]> = {
+  [queues.coordination]: [
+    ...(['planBackup', 'recordPoint', 'planPrune', 'recordPruned', 'announceJob', 'concludeJob'] as const),
+    ...(['resolveLeftovers', 'requestSlot', 'releaseSlot'] as const),
+  ],
+  [queues.backup('local')]: ['sealPoint', 'signPoint', 'discardStaging'],
+  [queues.validation('local')]: ['checkSealed', 'testRestore'],
+  [queues.transfer('local')]: ['uploadCopy', 'verifyCopy', 'publishCopy'],
+  [queues.retention('local')]: ['withdrawCopy', 'pruneCopy'],
+  [queues.recovery('local')]: ['locatePoint', 'restorePoint'],
+};
+
+/**
+ * Stands in for everything that moves bytes: each step only says that it was done, and answers as the real one would
+ * when all is well. A test gives those steps that matter to it another behaviour.
+ */
+export class StandIns {
+  /** Every attempt of every step, in the order in which they began: its name, and the copy where it has one. */
+  readonly done: string[] = [];
+  readonly inputs: { step: Step; input: unknown }[] = [];
+  private readonly behaviours = new Map<string, (input: never) => unknown>();
+
+  /** @param key a step, or a step and a copy: `uploadCopy west` */
+  on<S extends Step>(key: S | `${S} ${string}`, behaviour: (input: InputOf<S>) => OutputOf<S> | Promise<OutputOf<S>>) {
+    this.behaviours.set(key, behaviour as (input: never) => unknown);
+  }
+
+  /** The activities of each queue, for one worker per queue. */
+  workers(): { taskQueue: string; activities: Record<string, (input: unknown) => Promise<unknown>> }[] {
+    return Object.entries(places).map(([taskQueue, steps]) => ({
+      taskQueue,
+      activities: Object.fromEntries(steps.map((step) => [step, (input: unknown) => this.run(step, input)])),
+    }));
+  }
+
+  /** Forgets what was done and how steps were to behave. */
+  clear(): void {
+    this.done.length = 0;
+    this.inputs.length = 0;
+    this.behaviours.clear();
+  }
+
+  /** How often a step was tried. */
+  attempts(key: string): number {
+    return this.done.filter((d) => d === key).length;
+  }
+
+  /** What the job said of its end. */
+  end(): JobEnd {
+    const last = this.inputs.findLast((i) => i.step === 'concludeJob');
+    if (!last) throw new Error('The job did not conclude.');
+    return last.input as JobEnd;
+  }
+
+  private async run(step: Step, input: unknown): Promise<unknown> {
+    const copy = (input as { copy?: string } | undefined)?.copy;
+    const key = copy === undefined ? step : `${step} ${copy}`;
+    this.done.push(key);
+    this.inputs.push({ step, input });
+    const behaviour = this.behaviours.get(key) ?? this.behaviours.get(step);
+    return behaviour ? behaviour(input as never) : (usual[step] as (input: unknown) => unknown)(input);
+  }
+}
+
+export const plan: BackupPlan = {
+  pointId: 'shop-20260101t020000z-abc123',
+  source: 'shop',
+  kind: 'files',
+  host: 'local',
+  level: 'full',
+  parent: null,
+  classes: ['manual'],
+  critical: false,
+  priority: 50,
+  copies: [
+    { name: 'disk', deadlineMs: 3_600_000 },
+    { name: 'east', deadlineMs: 3_600_000 },
+    { name: 'west', deadlineMs: 3_600_000 },
+  ],
+  sizeHistory: [],
+  validationTimeoutMs: 30 * 60_000,
+  notes: [],
+};
+
+const passed = (check: (typeof checkNames)[number]): Check => ({ check, passed: true, details: 'fine', durationMs: 1 });
+
+const rule = {
+  satisfied: true,
+  copies: 4,
+  media: ['disk'],
+  offsiteRegions: ['us-west-2'],
+  encrypted: true,
+  breaches: [],
+};
+
+/** How each step answers when all is well. */
+const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputOf<S>> } = {
+  planBackup: () => plan,
+  requestSlot: async () => {
+    const { runId } = await grantSlot();
+    return { runId };
+  },
+  releaseSlot: () => {},
+  sealPoint: () => ({ sourceBytes: 3_000_000, storedBytes: 1_000_000, entries: 7, warnings: [] }),
+  checkSealed: () => checkNames.slice(0, 3).map(passed),
+  testRestore: () => checkNames.slice(3).map(passed),
+  signPoint: () => {},
+  uploadCopy: () => {},
+  verifyCopy: () => {},
+  publishCopy: () => ({ publishedAt: '2026-01-01T02:10:00Z' }),
+  withdrawCopy: () => ({ published: false }),
+  recordPoint: ({ copies }) => {
+    const failed = copies.filter((c) => c.state === 'failed').length;
+    return { rule: failed === 0 ? rule : { ...rule, satisfied: false, breaches: [`${failed} copies failed`] } };
+  },
+  planPrune: () => [],
+  pruneCopy: () => {},
+  recordPruned: () => {},
+  discardStaging: () => {},
+  announceJob: () => [],
+  concludeJob: () => {},
+  resolveLeftovers: () => {},
+  locatePoint: ({ pointId }) => ({ pointId: pointId ?? plan.pointId, from: 'west' }),
+  restorePoint: ({ pointId, from }) => ({ pointId, from, entries: 7, bytes: 3_000_000, warnings: [] }),
+};
+
+/** Grants the calling job its slot, as the coordinator does. */
+export async function grantSlot(): Promise<{ runId: string }> {
+  const { client, info } = Context.current();
+  if (!info.workflowExecution) throw new Error('Only workflows have slots.');
+  const { workflowId, runId } = info.workflowExecution;
+  await client.workflow.getHandle(workflowId, runId).signal('slotGranted', { runId });
+  return { runId };
+}
+
+/** A step that is under way until it is cancelled; it then tidies up and ends as cancelled. `begun` is told first. */
+export function untilCancelled(begun: () => unknown): () => Promise<never> {
+  return async () => {
+    const { heartbeat, cancelled } = Context.current();
+    const beat = setInterval(() => heartbeat(), 50);
+    try {
+      await begun();
+      return await cancelled;
+    } finally {
+      clearInterval(beat);
+    }
+  };
+}
+
+/** A failure of ours, as activities throw it. */
+export function failure(type: FailureType, message: string, retryable: boolean): ApplicationFailure {
+  return ApplicationFailure.create({ type, message, nonRetryable: !retryable, details: [{ next: 'Mend it.' }] });
+}
+
+/** Nothing is left of a job that came to no recovery point. */
+export function expectNothingLeft(steps: StandIns): void {
+  expect(steps.done).not.toContain('recordPoint');
+  expect(steps.attempts('discardStaging')).toBe(1);
+  expect(steps.attempts('releaseSlot')).toBe(1);
+  expect(steps.done.indexOf('discardStaging')).toBeLessThan(steps.done.indexOf('releaseSlot'));
+  expect(steps.end().leftovers).toEqual({ staging: false, copies: [] });
+}
