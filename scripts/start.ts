@@ -115,7 +115,8 @@ async function main(): Promise<number> {
   const step = (line: string) =>
     print(`  ${((performance.now() - startedAt) / 1000).toFixed(1).padStart(5)} s  ${line}`);
   print(`Starting on ${options.dataDir}`);
-  const stack = await startStack({ dataDir: options.dataDir, ports: options.ports, step });
+  const onRestart = (line: string) => received() || print(`  ${line}`);
+  const stack = await startStack({ dataDir: options.dataDir, ports: options.ports, step, onRestart });
   if (received()) {
     await stack.stop();
     return failureTypes.Interrupted.exitCode;

@@ -1,10 +1,10 @@
 import { access, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { loadPolicy } from '../engine/config/index.ts';
 import type { Role } from '../policies/queues.ts';
 import { roleEnvironment } from './role-environment.ts';
 import { type RunningProcess, startProcess } from './stack/process.ts';
+import { type Supervised, supervise } from './stack/supervise.ts';
 
 export interface WorkersOptions {
   policyFile: string;
@@ -21,42 +21,24 @@ export interface RunningWorkers {
   stop(): Promise<void>;
 }
 
-const restartDelayMs = 1_000;
-
 /** Starts one worker process per role, and starts it again when it ends by itself. Ready when all of them poll. */
 export async function startWorkers(options: WorkersOptions): Promise<RunningWorkers> {
-  const running = new Map<Role, RunningProcess>();
-  let stopping = false;
-  const start = async (role: Role): Promise<void> => {
-    const worker = await startWorker(role, options);
-    running.set(role, worker);
-    void supervise(role, worker);
-  };
-  const supervise = async (role: Role, worker: RunningProcess): Promise<void> => {
-    const how = await worker.ended;
-    while (!stopping) {
-      options.onRestart?.(role, how);
-      await setTimeout(restartDelayMs);
-      if (stopping) return;
-      try {
-        await start(role);
-        return;
-      } catch (error) {
-        options.onRestart?.(role, String(error));
-      }
-    }
-  };
+  const running = new Map<Role, Supervised<RunningProcess>>();
   const stop = async () => {
-    stopping = true;
-    await Promise.all([...running.values()].map((w) => w.stop()));
+    await Promise.all([...running.values()].map((worker) => worker.stop()));
   };
-  try {
-    await Promise.all(options.roles.map(start));
-  } catch (error) {
+  const ends = await Promise.allSettled(
+    options.roles.map(async (role) => {
+      const onEnd = (how: string) => options.onRestart?.(role, how);
+      running.set(role, await supervise({ start: () => startWorker(role, options), onEnd }));
+    }),
+  );
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed) {
     await stop();
-    throw error;
+    throw failed.reason;
   }
-  return { pid: (role) => running.get(role)?.pid ?? 0, stop };
+  return { pid: (role) => running.get(role)?.current.pid ?? 0, stop };
 }
 
 async function startWorker(

@@ -65,7 +65,9 @@ async function start(
     logFile,
     settings: options.settings ?? {},
   });
-  const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
+  const ended = new Promise<string>((resolve) => {
+    server.once('exit', (code, signal) => resolve(signal ? `was ended by ${signal}` : `ended with status ${code}`));
+  });
   const uri = (database = 'postgres') => {
     const secret = password === undefined ? '' : `:${encodeURIComponent(password)}`;
     return `postgresql://${encodeURIComponent(role)}${secret}@127.0.0.1:${port}/${encodeURIComponent(database)}`;
@@ -79,7 +81,7 @@ async function start(
       if (hasEnded(server)) return;
       server.kill(signal);
       const timer = new AbortController();
-      await Promise.race([exited, setTimeout(waitMs, undefined, { signal: timer.signal }).catch(() => {})]);
+      await Promise.race([ended, setTimeout(waitMs, undefined, { signal: timer.signal }).catch(() => {})]);
       timer.abort();
     }
   };
@@ -98,6 +100,7 @@ async function start(
     dataDir,
     binDir,
     pid: server.pid ?? 0,
+    ended,
     uri,
     stop,
     async destroy() {

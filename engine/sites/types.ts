@@ -23,6 +23,8 @@ export interface PostgresInstance {
   readonly dataDir: string;
   readonly binDir: string;
   readonly pid: number;
+  /** Resolves when it has ended, for whatever reason, with words that say how. */
+  readonly ended: Promise<string>;
   /** postgresql:// URI of a database, `postgres` when absent. */
   uri(database?: string): string;
   /** pg_ctl stop -m fast, then immediate, then SIGKILL by pid. Idempotent. */

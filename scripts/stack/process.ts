@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdir, open, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import path from 'node:path';
@@ -18,6 +19,8 @@ export interface ProcessOptions {
   logFile: string;
   /** What a failed start is reported as. */
   failure: FailureType;
+  /** Ports from freePort that it listens on: once it serves, and when it has failed, they are no longer kept for it. */
+  ports?: number[];
   /** Resolves true once it serves; called again and again until then. */
   ready: () => Promise<boolean>;
   /** Default 60 s. */
@@ -28,8 +31,6 @@ export interface ProcessOptions {
 
 export interface RunningProcess extends RunningService {
   readonly logFile: string;
-  /** Resolves when it has ended, for whatever reason, with a sentence that says how. */
-  readonly ended: Promise<string>;
 }
 
 /**
@@ -38,6 +39,14 @@ export interface RunningProcess extends RunningService {
  * from the main thread: the kernel watches the thread. Throws `failure` with the end of the log when it does not start.
  */
 export async function startProcess(options: ProcessOptions): Promise<RunningProcess> {
+  try {
+    return await startWaiting(options);
+  } finally {
+    for (const port of options.ports ?? []) promised.delete(port);
+  }
+}
+
+async function startWaiting(options: ProcessOptions): Promise<RunningProcess> {
   const { name, logFile, stopTimeoutMs = 10_000 } = options;
   const child = await launch(options);
   const pid = child.pid ?? 0;
@@ -110,14 +119,18 @@ export async function lastLines(file: string, count = 4): Promise<string> {
 // Ports given out that nobody listens on yet: two servers started at once must not be given the same one.
 const promised = new Set<number>();
 
+/**
+ * Where other ports are taken from: below those that the kernel lends to outgoing connections (from 32768 on Linux), for
+ * one of these may hold a server's port while it is being started again.
+ */
+const portRange = { first: 15_000, count: 15_000 } as const;
+
 /** The preferred port of 127.0.0.1 when it is free, another free one otherwise. None is given out twice. */
 export async function freePort(preferred?: number): Promise<number> {
-  if (preferred && !promised.has(preferred) && (await tryPort(preferred)) !== null) {
-    promised.add(preferred);
-    return preferred;
-  }
-  for (let i = 0; i < 100; i++) {
-    const port = await tryPort(0);
+  const wanted = [...(preferred ? [preferred] : []), ...Array.from({ length: 100 }, randomPort), 0];
+  for (const candidate of wanted) {
+    if (promised.has(candidate)) continue;
+    const port = await tryPort(candidate);
     if (port === null || promised.has(port)) continue;
     promised.add(port);
     return port;
@@ -125,6 +138,10 @@ export async function freePort(preferred?: number): Promise<number> {
   throw new Failure('TargetUnusable', 'No port of 127.0.0.1 is free.', {
     next: 'See with `ss -ltn` what holds them.',
   });
+}
+
+function randomPort(): number {
+  return portRange.first + randomInt(portRange.count);
 }
 
 function tryPort(port: number): Promise<number | null> {

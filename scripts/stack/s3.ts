@@ -56,6 +56,7 @@ export async function startS3(options: S3Options): Promise<RunningS3> {
       env: { ROOT_ACCESS_KEY_ID: accessKeyId, ROOT_SECRET_ACCESS_KEY: secretAccessKey },
       logFile: `${dir}.log`,
       failure: 'StoreUnreachable',
+      ports: [port, consolePort],
       ready: () => answers(`${endpoint}${healthPath}`),
     });
   };

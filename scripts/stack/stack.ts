@@ -4,9 +4,11 @@ import { createPostgresInstance, type PostgresInstance } from '../../engine/site
 import { Failure } from '../../policies/failure.ts';
 import { findPostgres, findTemporal, findVersitygw } from './find.ts';
 import { takeDataDir } from './ownership.ts';
+import { freePort } from './process.ts';
 import { ensureBucket, newAccessKey, newSecretKey, type S3Keys, startS3 } from './s3.ts';
 import { ensureUsers, type S3Users } from './s3-users.ts';
 import { newPassword, secretOnce } from './secrets.ts';
+import { type Endable, supervise } from './supervise.ts';
 import { connectTemporal, startTemporal } from './temporal.ts';
 import type { RunningS3, RunningTemporal } from './types.ts';
 
@@ -37,6 +39,10 @@ export interface StackOptions {
   ports?: Partial<StackPorts>;
   /** Told what is done, one line each. */
   step?: (line: string) => void;
+  /** Told of a server that ended by itself; it is started again where it was. */
+  onRestart?: (line: string) => void;
+  /** The S3 servers write a line per request into `s3-SIDE.access.log`. Default false. */
+  accessLogs?: boolean;
 }
 
 /** Its own keys are those of the server's root user, which no worker is given. */
@@ -44,14 +50,15 @@ export interface StackS3 extends RunningS3 {
   users: S3Users;
 }
 
+/** Servers that end by themselves are started again at the same addresses; each property shows the present process. */
 export interface Stack {
-  dataDir: string;
-  temporal: RunningTemporal;
-  postgres: PostgresInstance & { password: string };
-  east: StackS3;
-  west: StackS3;
+  readonly dataDir: string;
+  readonly temporal: RunningTemporal;
+  readonly postgres: PostgresInstance & { password: string };
+  readonly east: StackS3;
+  readonly west: StackS3;
   /** The bucket of that name is at both S3 servers, with versioning and Object Lock. */
-  bucket: string;
+  readonly bucket: string;
   /** Ends everything that was started, in order; idempotent. */
   stop(): Promise<void>;
 }
@@ -63,7 +70,8 @@ export const bucketName = 'backups';
  * start on the same folder finds its data, secrets and ports again. Throws ClientToolMissing, UsageInvalid for a folder
  * that cannot be used, and whatever a server says that does not start; nothing is left running then.
  */
-export async function startStack({ dataDir, ports = {}, step = () => {} }: StackOptions): Promise<Stack> {
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const { dataDir, ports = {}, step = () => {}, onRestart = () => {}, accessLogs = false } = options;
   await prepareDataDir(dataDir);
   const ownership = await takeDataDir(dataDir);
   const running: { stop(): Promise<void> }[] = [];
@@ -75,10 +83,25 @@ export async function startStack({ dataDir, ports = {}, step = () => {} }: Stack
     })();
     return stopping;
   };
-  /** Also what comes up after another part has failed is ended. */
-  const keep = <T extends { stop(): Promise<void> }>(service: T): T => {
-    running.push(service);
-    return service;
+  /** Keeps a server running at the same addresses. Also what comes up after another part has failed is ended. */
+  const keep = async <T extends Endable>(
+    name: string,
+    start: (before: T | null) => Promise<T>,
+    addressOf: (t: T) => string,
+  ) => {
+    const kept = await supervise<T>({
+      onEnd: (how) => onRestart(`${name} ${how}; starting it again`),
+      async start(before) {
+        const server = await start(before);
+        if (before === null || addressOf(server) === addressOf(before)) return server;
+        await server.stop();
+        throw new Failure('TargetUnusable', `somebody else has taken ${addressOf(before)}`, {
+          next: 'See with `ss -ltnp` who listens there.',
+        });
+      },
+    });
+    running.push(kept);
+    return kept;
   };
   try {
     const external = process.env.TEMPORAL_ADDRESS;
@@ -89,29 +112,36 @@ export async function startStack({ dataDir, ports = {}, step = () => {} }: Stack
     const at = (...below: string[]) => path.join(dataDir, ...below);
 
     const startPostgres = async () => {
-      const instance = await createPostgresInstance({
-        dataDir: at('postgres'),
-        binDir,
-        port: wanted.postgres,
-        password,
-      });
-      step(`postgresql ${major}: 127.0.0.1:${instance.port}`);
-      return keep(Object.assign(instance, { password }));
+      const port = await freePort(wanted.postgres);
+      const kept = await keep(
+        'PostgreSQL',
+        (before: PostgresInstance | null) =>
+          createPostgresInstance({ dataDir: at('postgres'), binDir, port: before?.port ?? port, password }),
+        (server) => server.uri(),
+      );
+      step(`postgresql ${major}: 127.0.0.1:${kept.current.port}`);
+      return kept;
     };
     const startRegion = async (side: 'east' | 'west', region: string) => {
       const keys = async (holder: string): Promise<S3Keys> => ({
         accessKeyId: await secretOnce(dataDir, `${side}-${holder}-access-key`, newAccessKey),
         secretAccessKey: await secretOnce(dataDir, `${side}-${holder}-secret-key`, newSecretKey),
       });
-      const server = keep(
-        await startS3({
-          dir: at(`s3-${side}`),
-          region,
-          port: wanted[side],
-          consolePort: wanted[`${side}Console`],
-          ...(await keys('root')),
-        }),
+      const root = await keys('root');
+      const kept = await keep(
+        `The S3 server of ${region}`,
+        (before: RunningS3 | null) =>
+          startS3({
+            dir: at(`s3-${side}`),
+            region,
+            port: portOf(before?.endpoint) ?? wanted[side],
+            consolePort: portOf(before?.consoleUrl) ?? wanted[`${side}Console`],
+            ...(accessLogs ? { accessLog: at(`s3-${side}.access.log`) } : {}),
+            ...root,
+          }),
+        (server) => server.endpoint,
       );
+      const server = kept.current;
       const users: S3Users = {
         write: await keys('write'),
         read: await keys('read'),
@@ -121,16 +151,23 @@ export async function startStack({ dataDir, ports = {}, step = () => {} }: Stack
       await ensureBucket(server, bucketName, { objectLock: true });
       await ensureUsers(server, bucketName, users);
       step(`s3 ${region}: ${server.endpoint}, console ${server.consoleUrl}`);
-      return { ...server, users };
+      return { kept, users };
     };
     const startCoordination = async () => {
-      const server = keep(
-        external
-          ? await connectTemporal(external)
-          : await startTemporal({ dbFile: at('temporal.db'), port: wanted.temporal, uiPort: wanted.temporalUi }),
+      const kept = await keep(
+        'Temporal',
+        (before: RunningTemporal | null) =>
+          external
+            ? connectTemporal(external)
+            : startTemporal({
+                dbFile: at('temporal.db'),
+                port: portOf(before?.address) ?? wanted.temporal,
+                uiPort: portOf(before?.uiUrl) ?? wanted.temporalUi,
+              }),
+        (server) => server.address,
       );
-      step(`temporal: ${server.address}, web UI ${server.uiUrl}`);
-      return server;
+      step(`temporal: ${kept.current.address}, web UI ${kept.current.uiUrl}`);
+      return kept;
     };
     const [postgres, east, west, temporal] = await allOrFirstFailure([
       startPostgres(),
@@ -138,9 +175,26 @@ export async function startStack({ dataDir, ports = {}, step = () => {} }: Stack
       startRegion('west', 'us-west-2'),
       startCoordination(),
     ]);
-    await writeFile(at('ports.json'), JSON.stringify(portsOf(temporal, postgres, east, west), null, 2));
-    await ownership.note({ temporal: temporal.uiUrl, east: east.endpoint, west: west.endpoint });
-    return { dataDir, temporal, postgres, east, west, bucket: bucketName, stop };
+    const stack: Stack = {
+      dataDir,
+      bucket: bucketName,
+      get temporal() {
+        return temporal.current;
+      },
+      get postgres() {
+        return { ...postgres.current, password };
+      },
+      get east() {
+        return { ...east.kept.current, users: east.users };
+      },
+      get west() {
+        return { ...west.kept.current, users: west.users };
+      },
+      stop,
+    };
+    await writeFile(at('ports.json'), JSON.stringify(portsOf(stack), null, 2));
+    await ownership.note({ temporal: stack.temporal.uiUrl, east: stack.east.endpoint, west: stack.west.endpoint });
+    return stack;
   } catch (error) {
     await stop();
     throw error;
@@ -192,24 +246,24 @@ async function readText(file: string): Promise<string | null> {
   }
 }
 
-function portsOf(
-  temporal: RunningTemporal,
-  postgres: PostgresInstance,
-  east: RunningS3,
-  west: RunningS3,
-): Partial<StackPorts> {
-  const port = (url: string | null) => Number(new URL(url ?? 'http://x:0').port) || undefined;
-  return {
+function portsOf({ temporal, postgres, east, west }: Stack): Partial<StackPorts> {
+  return defined({
     // Those of a Temporal that is not ours are no wish for the next start.
-    ...(temporal.pid > 0 ? { temporal: port(`http://${temporal.address}`), temporalUi: port(temporal.uiUrl) } : {}),
+    ...(temporal.pid > 0 ? { temporal: portOf(temporal.address), temporalUi: portOf(temporal.uiUrl) } : {}),
     postgres: postgres.port,
-    east: port(east.endpoint),
-    eastConsole: port(east.consoleUrl),
-    west: port(west.endpoint),
-    westConsole: port(west.consoleUrl),
-  };
+    east: portOf(east.endpoint),
+    eastConsole: portOf(east.consoleUrl),
+    west: portOf(west.endpoint),
+    westConsole: portOf(west.consoleUrl),
+  });
 }
 
-function defined(ports: Partial<StackPorts>): Partial<StackPorts> {
+/** Of a URL or HOST:PORT. */
+function portOf(address: string | null | undefined): number | undefined {
+  const digits = /:(\d+)\/?$/.exec(address ?? '')?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+function defined(ports: { [K in keyof StackPorts]?: number | undefined }): Partial<StackPorts> {
   return Object.fromEntries(Object.entries(ports).filter(([, port]) => port !== undefined));
 }

@@ -34,10 +34,12 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
     ],
     logFile: options.dbFile ? `${options.dbFile}.log` : path.join(scratch ?? '', 'temporal.log'),
     failure: 'TemporalUnreachable',
+    ports: [port, uiPort],
     ready: () => namespaceAnswers(address),
   });
   return {
     pid: running.pid,
+    ended: running.ended,
     address,
     namespace,
     uiUrl: `http://127.0.0.1:${uiPort}`,
@@ -77,7 +79,7 @@ export async function connectTemporal(address: string): Promise<RunningTemporal>
     await connection.close();
   }
   const uiUrl = process.env.TEMPORAL_UI_URL ?? `http://${address.split(':')[0]}:8233`;
-  return { pid: 0, address, namespace, uiUrl, stop: async () => {} };
+  return { pid: 0, ended: new Promise(() => {}), address, namespace, uiUrl, stop: async () => {} };
 }
 
 /** The namespace answers when workflows can be started and found again; the port opens earlier. */

@@ -1,6 +1,8 @@
 /** A component this process started, and ends by its pid. */
 export interface RunningService {
   readonly pid: number;
+  /** Resolves when it has ended, for whatever reason, with words that say how. */
+  readonly ended: Promise<string>;
   /** Ends it gracefully, then by force; resolves when it is gone. Idempotent. */
   stop(): Promise<void>;
 }
