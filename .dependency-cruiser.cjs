@@ -49,6 +49,13 @@ module.exports = {
       from: { path: '^policies/' },
       to: { dependencyTypes: ['core'] },
     },
+    {
+      name: 'the-way-out-stands-alone',
+      comment: 'The script that restores without this software needs nothing but Node.js.',
+      severity: 'error',
+      from: { path: '^engine/way-out/.*[.]mjs$' },
+      to: { pathNot: '^engine/way-out/.*[.]mjs$', dependencyTypesNot: ['core'] },
+    },
     without('(engine|policies)', ['@temporalio/'], 'The engine knows nothing of Temporal.'),
     {
       name: 'nothing-imports-tests',

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseBackupJson } from '../engine/artifact/index.ts';
 import { bytesSource, fileSource, type Store, verifyObject } from '../engine/stores/index.ts';
+import { placeWayOut } from '../engine/way-out/index.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix, type SealedObject } from '../policies/recovery-point.ts';
@@ -67,12 +68,16 @@ export function createTransferActivities(deps: TransferDependencies) {
         await verifyObjects(store, objects, (name) => keyOf(target, name), tools);
       }),
 
-    /** Puts backup.json, which makes the point exist there. Returns when that was, by the store's clock. */
+    /**
+     * Puts backup.json, which makes the point exist there, once the way out lies there: nobody must need this software
+     * for a point that exists. Returns when that was, by the store's clock.
+     */
     publishCopy: (target: CopyTarget): Promise<{ publishedAt: string }> =>
       runActivity('publish', async ({ signal }) => {
         const store = await deps.store(target.copy);
         const backup = await stagedBackup(target);
         const source = bytesSource(await readFile(staged(target, backupJsonName)));
+        await placeWayOut(store, signal);
         const stored = await store.put(keyOf(target, backupJsonName), source, { metadata: metadata(backup), signal });
         return { publishedAt: stored.modifiedAt };
       }),

@@ -5,8 +5,7 @@ import { zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sealPoint, verifyPoint } from '../../../engine/artifact/index.ts';
 import { encodeEntry, manifestFormat } from '../../../engine/artifact/manifest.ts';
-import { StreamEncryptor } from '../../../engine/artifact/tink.ts';
-import type { ObjectRole, SealedPoint } from '../../../policies/recovery-point.ts';
+import type { SealedPoint } from '../../../policies/recovery-point.ts';
 import {
   chunked,
   entryOf,
@@ -17,6 +16,7 @@ import {
   type Place,
   pointDir,
   read,
+  reseal,
   sealParts,
   source,
 } from './sealing.ts';
@@ -29,25 +29,6 @@ beforeAll(async () => {
   place = await makePlace();
 });
 afterAll(() => place.remove());
-
-/** Seals other content into an object of a point, with the point's own key, and describes it so. */
-async function reseal(point: SealedPoint, role: ObjectRole, plain: Uint8Array): Promise<void> {
-  const { key } = await openHere(place, point);
-  const out: Buffer[] = [];
-  const associatedData = `${point.id}/${role}`;
-  const encryptor = new StreamEncryptor({ key, associatedData }, (chunk) => out.push(Buffer.from(chunk)));
-  encryptor.write(plain);
-  encryptor.end();
-  const bytes = Buffer.concat(out);
-  const dir = pointDir(place, point.id);
-  const description = JSON.parse(readFileSync(path.join(dir, 'sealed.json'), 'utf8')) as SealedPoint;
-  const object = description.objects.find((o) => o.role === role);
-  if (!object) throw new Error(`no ${role}`);
-  writeFileSync(path.join(dir, object.name), bytes);
-  object.bytes = bytes.length;
-  object.sha256 = createHash('sha256').update(bytes).digest('hex');
-  writeFileSync(path.join(dir, 'sealed.json'), JSON.stringify(description));
-}
 
 /** A manifest of one entry with the given blocks, each the same. */
 function manifestOf(point: SealedPoint, block: unknown[], times: number): Buffer {
@@ -106,9 +87,9 @@ describe('whoever holds the key of a point', () => {
   test('cannot have a small frame grow without bound', async () => {
     const point = await sealParts(place, { a: noise(10) });
     const bomb = zstdCompressSync(Buffer.alloc(64 * 1024 * 1024));
-    await reseal(point, 'artifact', bomb);
+    await reseal(place, point, 'artifact', bomb);
     const sha256 = createHash('sha256').update(Buffer.alloc(10)).digest('hex');
-    await reseal(point, 'manifest', manifestOf(point, [0, 0, bomb.length, 0, 10, sha256], 1));
+    await reseal(place, point, 'manifest', manifestOf(point, [0, 0, bomb.length, 0, 10, sha256], 1));
     const reader = await openHere(place, point);
     expect(await failureOf(read(reader.content('a')))).toMatchObject({
       type: 'Corrupt',
@@ -121,7 +102,7 @@ describe('whoever holds the key of a point', () => {
   test('cannot have a manifest of one endless line, or of lines that grow without bound', async () => {
     const point = await sealParts(place, { a: noise(10) });
     const stretch = zstdCompressSync(Buffer.alloc(4 * 1024 * 1024, ' '));
-    await reseal(point, 'manifest', Buffer.concat(Array(6).fill(stretch)));
+    await reseal(place, point, 'manifest', Buffer.concat(Array(6).fill(stretch)));
     const reader = await openHere(place, point);
     expect(await failureOf(read(reader.content('a')))).toMatchObject({
       type: 'Corrupt',
@@ -132,9 +113,9 @@ describe('whoever holds the key of a point', () => {
   test('may name one byte again and again; it is read a few thousand blocks at a time', async () => {
     const point = await sealParts(place, { a: Buffer.from('x') });
     const frame = zstdCompressSync('x');
-    await reseal(point, 'artifact', frame);
+    await reseal(place, point, 'artifact', frame);
     const sha256 = createHash('sha256').update('x').digest('hex');
-    await reseal(point, 'manifest', manifestOf(point, [0, 0, frame.length, 0, 1, sha256], 20_000));
+    await reseal(place, point, 'manifest', manifestOf(point, [0, 0, frame.length, 0, 1, sha256], 20_000));
     const reader = await openHere(place, point);
     expect((await read(reader.content('a'))).equals(Buffer.alloc(20_000, 'x'))).toBe(true);
     const { problems, blocks } = await verifyPoint(reader, { signal });

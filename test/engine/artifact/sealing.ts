@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
@@ -12,8 +13,9 @@ import {
   type SealPointOptions,
   sealPoint,
 } from '../../../engine/artifact/index.ts';
+import { StreamEncryptor } from '../../../engine/artifact/tink.ts';
 import { createDirectoryStore, type Store } from '../../../engine/stores/index.ts';
-import { type Content, pointPrefix, type SealedPoint } from '../../../policies/recovery-point.ts';
+import { type Content, type ObjectRole, pointPrefix, type SealedPoint } from '../../../policies/recovery-point.ts';
 
 /** A folder that plays staging disk and store, and an identity to open what lies there. */
 export interface Place {
@@ -96,6 +98,25 @@ export function openHere(place: Place, point: SealedPoint, store: Store = place.
 
 export function pointDir(place: Place, id: string): string {
   return path.join(place.dir, pointPrefix(source.name, id));
+}
+
+/** Seals other content into an object of a staged point, with the point's own key, and describes it so. */
+export async function reseal(place: Place, point: SealedPoint, role: ObjectRole, plain: Uint8Array): Promise<void> {
+  const { key } = await openHere(place, point);
+  const out: Buffer[] = [];
+  const associatedData = `${point.id}/${role}`;
+  const encryptor = new StreamEncryptor({ key, associatedData }, (chunk) => out.push(Buffer.from(chunk)));
+  encryptor.write(plain);
+  encryptor.end();
+  const bytes = Buffer.concat(out);
+  const dir = pointDir(place, point.id);
+  const description = JSON.parse(readFileSync(path.join(dir, 'sealed.json'), 'utf8')) as SealedPoint;
+  const object = description.objects.find((o) => o.role === role);
+  if (!object) throw new Error(`no ${role}`);
+  writeFileSync(path.join(dir, object.name), bytes);
+  object.bytes = bytes.length;
+  object.sha256 = createHash('sha256').update(bytes).digest('hex');
+  writeFileSync(path.join(dir, 'sealed.json'), JSON.stringify(description));
 }
 
 export function entryOf(name: string | Uint8Array, more: Partial<Entry> = {}): Entry {

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { publishedAt, publishedIn } from '../../../engine/catalog/published.ts';
 import { bytesSource, type Store } from '../../../engine/stores/index.ts';
+import { placeWayOut } from '../../../engine/way-out/index.ts';
 import { backupJsonName } from '../../../policies/recovery-point.ts';
 import { makePoint, makeStores, prefixOf, publish, stranger, trusted } from './points.ts';
 
@@ -47,6 +48,13 @@ describe('what counts as a recovery point in a store', () => {
     const point = makePoint({ id: 'shop-1' });
     for (const [name, bytes] of point.objects) await store.put(prefixOf(point) + name, bytesSource(bytes), {});
     await expect(look()).resolves.toEqual({ ids: [], problems: [] });
+  });
+
+  test('passes over the script and the page that lie beside the points', async () => {
+    await publish(store, makePoint({ id: 'shop-1' }));
+    await placeWayOut(store);
+    await publish(store, makePoint({ id: 'a-1', source: 'a' }));
+    await expect(look()).resolves.toEqual({ ids: ['a-1', 'shop-1'], problems: [] });
   });
 
   test('finds nothing where a point of a longer name lies', async () => {

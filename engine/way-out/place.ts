@@ -1,0 +1,41 @@
+import { Failure, isFailure } from '../../policies/failure.ts';
+import { bytesSource, type Store } from '../stores/index.ts';
+import { assembleWayOut, type WayOutFile } from './assemble.ts';
+
+let files: WayOutFile[] | null = null;
+
+/**
+ * Lays the script and the page that restore without this software at the root of a store, where they are not there
+ * already. Their names carry their hashes, so that a newer version is a further object and nothing is overwritten. One
+ * head for each when nothing is to be done. Throws ObjectExists when something else lies under such a name, and what the
+ * store throws.
+ */
+export async function placeWayOut(store: Store, signal?: AbortSignal): Promise<void> {
+  files ??= Object.values(assembleWayOut());
+  for (const { name, text } of files) {
+    const source = bytesSource(text);
+    const found = await store.head(name).catch((error: unknown) => {
+      if (isFailure(error, 'ObjectMissing')) return null;
+      throw error;
+    });
+    if (found && found.bytes === source.bytes && found.sha256 === source.sha256) continue;
+    try {
+      await store.put(name, source, signal ? { signal } : {});
+    } catch (error) {
+      if (isFailure(error, 'ObjectMissing')) throw lostRace(store, name, error);
+      if (!isFailure(error, 'ObjectExists')) throw error;
+      throw new Failure('ObjectExists', `${name} in ${store.name} is not what this version lays there.`, {
+        next: 'Somebody put it there: do not run it. Find out who, and remove it.',
+        cause: error,
+      });
+    }
+  }
+}
+
+/** Two jobs laid it there in the same moment, and neither sees it yet. */
+function lostRace(store: Store, name: string, cause: unknown): Failure {
+  return new Failure('StoreUnreachable', `${store.name} took ${name} from another job but does not show it yet.`, {
+    next: 'Nothing is to be done; it is tried again by itself.',
+    cause,
+  });
+}
