@@ -5,6 +5,7 @@ import type { Catalog, JobRecord } from '../engine/catalog/index.ts';
 import { type NotificationEvent, placesOf } from '../engine/notify/index.ts';
 import { readBytes, type Store } from '../engine/stores/index.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
+import { impossibleClaim } from '../policies/claims.ts';
 import { Failure } from '../policies/failure.ts';
 import { planBackup } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
@@ -68,7 +69,13 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
         for (const copy of input.copies.filter((c) => c.state === 'verified')) {
           const store = await deps.store(copy.copy);
           backup = parseBackupJson(await readBytes(store, key), policy.keys.trusted);
-          const { modifiedAt } = await store.head(key);
+          const { modifiedAt, lockedUntil } = await store.head(key);
+          const impossible = impossibleClaim(backup, modifiedAt);
+          if (impossible !== null) {
+            throw new Failure('ValidationFailed', `${plan.pointId} does not count in ${copy.copy}: ${impossible}.`, {
+              next: 'Set the clocks of the backup host and of the store by NTP, then run the backup again.',
+            });
+          }
           await catalog.recordPoint(backup);
           await catalog.recordCopy({
             pointId: plan.pointId,
@@ -77,6 +84,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
             bytes: backup.objects.reduce((sum, o) => sum + o.bytes, 0),
             publishedAt: modifiedAt,
             verifiedAt: modifiedAt,
+            lockedUntil,
             error: null,
           });
         }
@@ -90,6 +98,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
             bytes: 0,
             publishedAt: null,
             verifiedAt: null,
+            lockedUntil: null,
             error: copy.error,
           });
         }

@@ -1,9 +1,18 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseBackupJson } from '../engine/artifact/index.ts';
-import { bytesSource, fileSource, type Store, verifyObject } from '../engine/stores/index.ts';
+import {
+  bytesSource,
+  fileSource,
+  type PutOptions,
+  type Store,
+  type StoredObject,
+  verifyObject,
+} from '../engine/stores/index.ts';
 import { placeWayOut } from '../engine/way-out/index.ts';
-import type { BackupPlan } from '../policies/backup-plan.ts';
+import type { BackupPlan, PlannedCopy } from '../policies/backup-plan.ts';
+import { Failure } from '../policies/failure.ts';
+import { lockProblem, lockUntil } from '../policies/lock.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix, type SealedObject } from '../policies/recovery-point.ts';
 import { type ActivityTools, runActivity } from './failure.ts';
@@ -41,6 +50,7 @@ export function createTransferActivities(deps: TransferDependencies) {
     uploadCopy: (target: CopyTarget): Promise<void> =>
       runActivity('upload', async ({ signal, report, previous }) => {
         const store = await deps.store(target.copy);
+        const lock = await lockOptions(store, target);
         const backup = await stagedBackup(target);
         const bytesTotal = backup.objects.reduce((sum, o) => sum + o.bytes, 0);
         const resume = { ...previous?.resume };
@@ -48,6 +58,7 @@ export function createTransferActivities(deps: TransferDependencies) {
         for (const object of backup.objects) {
           await store.put(keyOf(target, object.name), fileSource(staged(target, object.name), object), {
             metadata: metadata(backup),
+            ...lock,
             signal,
             ...(resume[object.name] === undefined ? {} : { resume: resume[object.name] }),
             onProgress: (p) => {
@@ -60,12 +71,14 @@ export function createTransferActivities(deps: TransferDependencies) {
         }
       }),
 
-    /** Reads every object back from the store, whole, and compares it with what was sealed. */
+    /** Reads every object back from the store, whole, and compares it with what was sealed; looks at its lock. */
     verifyCopy: (target: CopyTarget): Promise<void> =>
       runActivity('verify', async (tools) => {
         const store = await deps.store(target.copy);
         const { objects } = await stagedBackup(target);
         await verifyObjects(store, objects, (name) => keyOf(target, name), tools);
+        if (!plannedCopy(target)?.lock) return;
+        for (const { name } of objects) assertLocked(target, store.name, await store.head(keyOf(target, name)));
       }),
 
     /**
@@ -78,10 +91,41 @@ export function createTransferActivities(deps: TransferDependencies) {
         const backup = await stagedBackup(target);
         const source = bytesSource(await readFile(staged(target, backupJsonName)));
         await placeWayOut(store, signal);
-        const stored = await store.put(keyOf(target, backupJsonName), source, { metadata: metadata(backup), signal });
+        const stored = await store.put(keyOf(target, backupJsonName), source, {
+          metadata: metadata(backup),
+          ...(await lockOptions(store, target)),
+          signal,
+        });
+        assertLocked(target, store.name, stored);
         return { publishedAt: stored.modifiedAt };
       }),
   };
+}
+
+function plannedCopy({ plan, copy }: CopyTarget): PlannedCopy | undefined {
+  return plan.copies.find((c) => c.name === copy);
+}
+
+/** Throws CapabilityMissing where the store cannot lock and the policy asks for it. */
+async function lockOptions(store: Store, target: CopyTarget): Promise<Pick<PutOptions, 'lock'>> {
+  const planned = plannedCopy(target);
+  if (!planned?.lock) return {};
+  if (!(await store.capabilities()).lock) {
+    throw new Failure('CapabilityMissing', `${store.name} has no Object Lock, which the policy asks for.`, {
+      next: 'Name a bucket that was made with Object Lock, or take lock out of the policy of this copy.',
+    });
+  }
+  const { lock, deadlineMs } = planned;
+  return { lock: { mode: lock.mode, until: lockUntil(lock, deadlineMs, Date.now()) } };
+}
+
+function assertLocked(target: CopyTarget, store: string, stored: StoredObject): void {
+  const lock = plannedCopy(target)?.lock;
+  const problem = lock ? lockProblem(lock, stored) : null;
+  if (problem === null) return;
+  throw new Failure('CapabilityMissing', `${stored.key} in ${store} is not as safe as promised: ${problem}.`, {
+    next: 'Is this machine’s clock right (backupctl doctor)? May its credentials read locks (s3:GetObjectRetention)?',
+  });
 }
 
 async function verifyObjects(

@@ -22,6 +22,8 @@ export interface PointView {
     state: string;
     publishedAt: string | null;
     verifiedAt: string | null;
+    /** Object Lock: nobody removes it there before. */
+    lockedUntil: string | null;
     error: string | null;
   }[];
   rule: RuleVerdict;
@@ -42,11 +44,12 @@ export function viewPoint({ backup, copies, storedBytes }: PointRecord, policy: 
     ratio: Number((sourceBytes / Math.max(1, storedBytes)).toFixed(3)),
     entries,
     checks: { passed: checks.filter((c) => c.passed).length, of: checks.length },
-    copies: copies.map(({ copy, state, publishedAt, verifiedAt, error }) => ({
+    copies: copies.map(({ copy, state, publishedAt, verifiedAt, lockedUntil, error }) => ({
       copy,
       state,
       publishedAt,
       verifiedAt,
+      lockedUntil,
       error,
     })),
     rule: judge321({

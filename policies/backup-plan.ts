@@ -1,3 +1,4 @@
+import type { PlannedLock } from './lock.ts';
 import type { BackupClass, Level, SourceKind } from './recovery-point.ts';
 
 /** What a backup job will do, decided before it starts. Ids and references only: it travels through the history. */
@@ -22,4 +23,6 @@ export interface BackupPlan {
 export interface PlannedCopy {
   name: string;
   deadlineMs: number;
+  /** Absent: its objects are not locked. */
+  lock?: PlannedLock;
 }

@@ -11,7 +11,7 @@ const keepKey = z.int().min(0).max(10_000).describe('How many are kept, the newe
 const immutableKey = z
   .boolean()
   .default(false)
-  .describe('Locked for as long as its class keeps it, in every store that can.');
+  .describe('Locked for as long as its class keeps it, in every copy that has a lock.');
 const at = z
   .string()
   .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'a time of day from 00:00 to 23:59')

@@ -1,8 +1,12 @@
 import picomatch from 'picomatch';
 import { recipientProblem } from './age-recipient.ts';
 import { type CalendarPolicy, scheduledClasses } from './calendar-policy.ts';
+import { credentialsFor } from './credentials.ts';
 import { durationSeconds } from './duration.ts';
+import { lockFor } from './lock.ts';
 import type { CopyPolicy, Policy } from './policy.ts';
+import { formatDuration } from './progress.ts';
+import { backupClass } from './recovery-point.ts';
 import { nearest } from './spelling.ts';
 import { judge321 } from './three-two-one.ts';
 import { isTimeZone } from './zone.ts';
@@ -21,6 +25,7 @@ export function checkPolicy(policy: Policy): Finding[] {
     ...checkKeys(policy),
     ...checkPlaces(policy),
     ...checkCredentials(policy),
+    ...checkLocks(policy),
     ...checkSources(policy),
     ...checkCalendars(policy),
     ...checkDeadlines(policy),
@@ -106,10 +111,43 @@ function originOf(endpoint: string | undefined): string {
 
 function checkCredentials({ copies }: Policy): Finding[] {
   return copies.flatMap((copy, i) => {
-    if (copy.kind !== 's3' || (copy.accessKeyId === undefined) === (copy.secretAccessKey === undefined)) return [];
-    return [
-      error(['copies', i], 'accessKeyId and secretAccessKey go together: give both, or neither for the default chain'),
-    ];
+    if (copy.kind !== 's3') return [];
+    if ((copy.accessKeyId === undefined) !== (copy.secretAccessKey === undefined)) {
+      const text = 'accessKeyId and secretAccessKey go together: give both, or neither for the default chain';
+      return [error(['copies', i], text)];
+    }
+    const [write, remove] = [credentialsFor(copy, 'write'), credentialsFor(copy, 'delete')];
+    if (write === null || write.secretAccessKey !== remove?.secretAccessKey) return [];
+    const text =
+      'the key pair that writes also deletes: whoever has it can remove every backup there that is not locked; name one for each under credentials';
+    return [warning(['copies', i], text)];
+  });
+}
+
+/** What is called immutable is so only where a copy locks it. */
+function checkLocks({ copies, calendar, sources }: Policy): Finding[] {
+  const calendars: [Finding['path'], CalendarPolicy][] = [
+    [['calendar'], calendar],
+    ...sources.flatMap((s, i): [Finding['path'], CalendarPolicy][] =>
+      s.calendar ? [[['sources', i, 'calendar'], s.calendar]] : [],
+    ),
+  ];
+  const locking = copies.flatMap((copy, i) => (copy.kind === 's3' && copy.lock ? [{ copy, i }] : []));
+  if (locking.length === 0) {
+    return calendars.flatMap(([path, own]) => {
+      const immutable = scheduledClasses.filter((name) => own[name].immutable && own[name].keep > 0);
+      if (immutable.length === 0) return [];
+      const text = `${immutable.join(' and ')} backups are called immutable, and no copy has a lock that makes them so`;
+      return [warning(path, text)];
+    });
+  }
+  return locking.flatMap(({ copy, i }) => {
+    const { pruneAfter } = copy;
+    if (pruneAfter === undefined) return [];
+    const longestMs = Math.max(...calendars.map(([, own]) => lockFor(copy, own, backupClass.options)?.keepMs ?? 0));
+    if (longestMs <= durationSeconds(pruneAfter) * 1000) return [];
+    const text = `what is locked here stays for up to ${formatDuration(longestMs)}, longer than ${pruneAfter}`;
+    return [warning(['copies', i, 'pruneAfter'], text)];
   });
 }
 

@@ -1,7 +1,9 @@
-import type { BackupPlan } from './backup-plan.ts';
+import type { BackupPlan, PlannedCopy } from './backup-plan.ts';
+import type { CalendarPolicy } from './calendar-policy.ts';
 import { durationSeconds } from './duration.ts';
 import { Failure } from './failure.ts';
-import type { Policy, SourcePolicy } from './policy.ts';
+import { lockFor } from './lock.ts';
+import type { CopyPolicy, Policy, SourcePolicy } from './policy.ts';
 import type { BackupClass, Level } from './recovery-point.ts';
 
 export interface PlanRequest {
@@ -43,9 +45,14 @@ export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
     classes: request.classes,
     critical: source.critical,
     priority: source.priority,
-    copies: policy.copies.map((c) => ({ name: c.name, deadlineMs: durationSeconds(c.deadline) * 1000 })),
+    copies: policy.copies.map((c) => plannedCopy(c, source.calendar ?? policy.calendar, request.classes)),
     sizeHistory: request.sizeHistory.slice(0, 30),
     validationTimeoutMs: durationSeconds(policy.limits.validationTimeout) * 1000,
     notes,
   };
+}
+
+function plannedCopy(copy: CopyPolicy, calendar: CalendarPolicy, classes: BackupClass[]): PlannedCopy {
+  const lock = lockFor(copy, calendar, classes);
+  return { name: copy.name, deadlineMs: durationSeconds(copy.deadline) * 1000, ...(lock === null ? {} : { lock }) };
 }

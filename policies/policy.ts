@@ -150,6 +150,26 @@ const keyPair = z.strictObject({
 });
 export type KeyPair = z.infer<typeof keyPair>;
 
+const lockedFor = (of: string) => duration.optional().describe(`Of the class ${of}.`);
+
+const objectLock = z.strictObject({
+  mode: z
+    .enum(['compliance', 'governance'])
+    .default('compliance')
+    .describe('compliance: nobody can lift it; governance: only whom the bucket lets bypass it.'),
+  keep: z
+    .strictObject({
+      manual: lockedFor('manual'),
+      hourly: lockedFor('hourly'),
+      daily: lockedFor('daily'),
+      weekly: lockedFor('weekly'),
+      monthly: lockedFor('monthly'),
+      yearly: lockedFor('yearly'),
+    })
+    .default({})
+    .describe('How long, by class, where that is to be longer than what the calendar says of immutable classes.'),
+});
+
 const s3Copy = z.strictObject({
   ...copyCommon,
   kind: z.literal('s3').describe('A bucket, of AWS or of any server that speaks S3.'),
@@ -176,6 +196,11 @@ const s3Copy = z.strictObject({
     })
     .default({})
     .describe('A key pair for each kind of access, so that no worker can do what is not its own work.'),
+  lock: objectLock
+    .optional()
+    .describe(
+      'Object Lock on what the calendar calls immutable, as it is put: not even our own workers can remove it.',
+    ),
   storageClass: z.string().default('STANDARD_IA').describe('For new objects, where the server has storage classes.'),
   sse: z
     .enum(['AES256', 'aws:kms'])

@@ -4,7 +4,13 @@ import type { CopyPolicy } from './policy.ts';
 /** One point of a source, as the catalog knows it. */
 export interface PrunablePoint {
   pointId: string;
-  copies: { copy: string; state: 'verified' | 'failed' | 'pruned'; publishedAt: string | null }[];
+  copies: {
+    copy: string;
+    state: 'verified' | 'failed' | 'pruned';
+    publishedAt: string | null;
+    /** Until when the store lets nobody remove it. */
+    lockedUntil?: string | null;
+  }[];
 }
 
 export interface PruneStep {
@@ -17,7 +23,8 @@ export interface PruneStep {
 
 /**
  * Which copies may go (mission row B6): older than the copy's `pruneAfter` by the store's own clock, while every other
- * copy of the policy holds the point verified, and at least one other exists. The newest point of the source stays.
+ * copy of the policy holds the point verified, and at least one other exists. The newest that lies there stays, and so
+ * does what is locked.
  *
  * @param points of one source, newest first
  * @param now ISO-8601
@@ -29,12 +36,24 @@ export function planPrune(copies: CopyPolicy[], points: PrunablePoint[], now: st
     const limit = Date.parse(now) - durationSeconds(copy.pruneAfter) * 1000;
     const others = copies.filter((c) => c.name !== copy.name).map((c) => c.name);
     if (others.length === 0) continue;
-    for (const point of points.slice(1)) {
+    const newest = newestIn(copy.name, points);
+    for (const point of points) {
+      if (point === newest) continue;
       const here = point.copies.find((c) => c.copy === copy.name);
       if (here?.state !== 'verified' || here.publishedAt === null || Date.parse(here.publishedAt) > limit) continue;
+      if (here.lockedUntil && Date.parse(here.lockedUntil) > Date.parse(now)) continue;
       const safe = others.every((o) => point.copies.some((c) => c.copy === o && c.state === 'verified'));
       if (safe) steps.push({ pointId: point.pointId, copy: copy.name, others });
     }
   }
   return steps;
+}
+
+/** By the store's clock: what a point says of itself may be made up, so that others look old beside it. */
+function newestIn(copy: string, points: PrunablePoint[]): PrunablePoint | undefined {
+  const publishedAt = (point: PrunablePoint) => {
+    const here = point.copies.find((c) => c.copy === copy && c.state === 'verified');
+    return here?.publishedAt ? Date.parse(here.publishedAt) : Number.NEGATIVE_INFINITY;
+  };
+  return points.toSorted((a, b) => publishedAt(b) - publishedAt(a))[0];
 }

@@ -42,8 +42,14 @@ export async function backupShow(context: Context, id: string): Promise<number |
       ]),
       '',
       table(
-        ['copy', 'state', 'published', 'error'],
-        point.copies.map((c) => [c.copy, c.state, c.publishedAt ? shortTime(c.publishedAt) : '', c.error ?? '']),
+        ['copy', 'state', 'published', 'locked until', 'error'],
+        point.copies.map((c) => [
+          c.copy,
+          c.state,
+          c.publishedAt ? shortTime(c.publishedAt) : '',
+          c.lockedUntil ? shortTime(c.lockedUntil) : '',
+          c.error ?? '',
+        ]),
       ),
       table(
         ['check', 'outcome', 'what was compared', 'took'],

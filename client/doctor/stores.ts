@@ -1,4 +1,5 @@
 import { Failure } from '../../policies/failure.ts';
+import { missingFor } from '../../policies/lock.ts';
 import type { CopyPolicy } from '../../policies/policy.ts';
 import { formatDuration } from '../../policies/progress.ts';
 import type { Context } from '../context.ts';
@@ -8,11 +9,18 @@ import { examine, type Finding } from './check.ts';
 const skewMaxMs = 60_000;
 
 /** Each store: it answers, what it has, and how its clock stands to ours. */
-export async function examineStore(context: Context, copy: CopyPolicy): Promise<Finding[]> {
+export async function examineStore(context: Pick<Context, 'store'>, copy: CopyPolicy): Promise<Finding[]> {
   const reach = await examine(`copy ${copy.name}`, async () => {
     const store = await context.store(copy.name);
     await store.check();
-    const has = Object.entries(await store.capabilities())
+    const capabilities = await store.capabilities();
+    const missing = missingFor(copy, capabilities);
+    if (missing.length > 0) {
+      throw new Failure('CapabilityMissing', `it lacks ${missing.join('; and ')}`, {
+        next: 'Make a bucket with Object Lock and name it, or take lock out of the policy of this copy.',
+      });
+    }
+    const has = Object.entries(capabilities)
       .filter(([, value]) => value)
       .map(([name]) => name);
     return `reachable; it has ${has.join(', ') || 'none of the optional capabilities'}`;

@@ -42,6 +42,8 @@ export interface CopyRecord {
   publishedAt: string | null;
   /** When its bytes were last read back and matched. ISO-8601. */
   verifiedAt: string | null;
+  /** Object Lock on its backup.json, by which nothing of it goes before; null where there is none. ISO-8601. */
+  lockedUntil: string | null;
   /** One line, when failed. */
   error: string | null;
 }

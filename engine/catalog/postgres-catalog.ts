@@ -206,12 +206,13 @@ export async function openCatalog({ dsn, onError }: CatalogOptions): Promise<Cat
   return catalog;
 }
 
-const upsertCopy = `INSERT INTO copies (point_id, copy, state, bytes, published_at, verified_at, error)
-  VALUES ($1, $2, $3, $4, $5, $6, $7)
-  ON CONFLICT (point_id, copy) DO UPDATE SET state = $3, bytes = $4, published_at = $5, verified_at = $6, error = $7`;
+const upsertCopy = `INSERT INTO copies (point_id, copy, state, bytes, published_at, verified_at, locked_until, error)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+  ON CONFLICT (point_id, copy) DO UPDATE
+  SET state = $3, bytes = $4, published_at = $5, verified_at = $6, locked_until = $7, error = $8`;
 
 function copyValues(c: CopyRecord): unknown[] {
-  return [c.pointId, c.copy, c.state, c.bytes, c.publishedAt, c.verifiedAt, c.error];
+  return [c.pointId, c.copy, c.state, c.bytes, c.publishedAt, c.verifiedAt, c.lockedUntil, c.error];
 }
 
 interface CopyRow {
@@ -221,6 +222,7 @@ interface CopyRow {
   bytes: number;
   published_at: string | null;
   verified_at: string | null;
+  locked_until: string | null;
   error: string | null;
 }
 
@@ -247,6 +249,7 @@ function pointOf(row: { backup: string; copies: CopyRow[] | null }): PointRecord
       bytes: Number(c.bytes),
       publishedAt: iso(c.published_at),
       verifiedAt: iso(c.verified_at),
+      lockedUntil: iso(c.locked_until),
       error: c.error,
     })),
   };

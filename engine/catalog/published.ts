@@ -1,3 +1,4 @@
+import { impossibleClaim } from '../../policies/claims.ts';
 import { Failure, isFailure } from '../../policies/failure.ts';
 import { type BackupJson, backupJsonName, pointPrefix, storedBytes } from '../../policies/recovery-point.ts';
 import { parseBackupJson } from '../artifact/backup-json.ts';
@@ -85,7 +86,9 @@ async function readFolder(
     const backup = parseBackupJson(await readBytes(store, key), trusted);
     assertCounts(backup, prefix, sizes);
     // The very call that recording uses: a listing may tell the time more finely than a head.
-    const { modifiedAt } = await store.head(key);
+    const { modifiedAt, lockedUntil } = await store.head(key);
+    const impossible = impossibleClaim(backup, modifiedAt);
+    if (impossible !== null) throw unfit('ValidationFailed', impossible);
     return {
       backup,
       copy: {
@@ -95,6 +98,7 @@ async function readFolder(
         bytes: storedBytes(backup),
         publishedAt: modifiedAt,
         verifiedAt: modifiedAt,
+        lockedUntil,
         error: null,
       },
     };

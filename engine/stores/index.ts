@@ -5,5 +5,7 @@ export { readBytes, verifyObject } from './read.ts';
 export { createS3Store } from './s3/store.ts';
 export type {
   ListedObject,
+  PutOptions,
   Store,
+  StoredObject,
 } from './store.ts';

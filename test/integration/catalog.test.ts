@@ -52,6 +52,7 @@ const verified = (pointId: string, copy: string) => ({
   bytes: 42,
   publishedAt: '2026-01-02T03:04:05.678Z',
   verifiedAt: '2026-01-02T03:04:05.678Z',
+  lockedUntil: null,
   error: null,
 });
 
@@ -115,6 +116,7 @@ describe('the catalog', () => {
       error: 'refused',
       publishedAt: null,
       verifiedAt: null,
+      lockedUntil: null,
     });
     await catalog.forgetCopy('shop-1', 'onsite');
     await catalog.forgetCopy('shop-1', 'onsite');
@@ -323,6 +325,7 @@ describe('rebuilding the catalog', () => {
       error: 'refused',
       publishedAt: null,
       verifiedAt: null,
+      lockedUntil: null,
     });
     await catalog.openIncident({ key: 'k', severity: 'warning', source: null, pointId: null, summary: 's', next: 'n' });
     await rebuildCatalog({ catalog, stores, trusted });

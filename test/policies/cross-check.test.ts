@@ -12,7 +12,7 @@ const keys = (more: object = {}) => ({
   ...more,
 });
 const server = { kind: 'directory', name: 'server', region: 'us-east-1', path: '/srv/backup' };
-const west = { kind: 's3', name: 'west', region: 'us-west-2', bucket: 'backup-west' };
+const west = { kind: 's3', name: 'west', region: 'us-west-2', bucket: 'backup-west', lock: {} };
 const files = (more: object = {}) => ({ kind: 'files', name: 'files', path: '/srv/files', ...more });
 
 /** `severity path: text` of everything found in a policy that is good but for what is replaced. */
@@ -139,7 +139,9 @@ describe('credentials of a bucket', () => {
     expect(findings({ copies: [server, half] })).toEqual([
       'error copies.1: accessKeyId and secretAccessKey go together: give both, or neither for the default chain',
     ]);
-    expect(findings({ copies: [server, { ...half, secretAccessKey: 'env:KEY' }] })).toEqual([]);
+    expect(findings({ copies: [server, { ...half, secretAccessKey: 'env:KEY' }] })).toEqual([
+      expect.stringContaining('the key pair that writes also deletes'),
+    ]);
   });
 });
 
@@ -185,5 +187,47 @@ describe('promises', () => {
     expect(findings({ copies: [server, here] })).toEqual([
       'warning copies: the 3-2-1 rule cannot be kept: no copy off-site: none is planned outside us-east-1, where production runs',
     ]);
+  });
+});
+
+describe('what may delete', () => {
+  const pair = { accessKeyId: 'env:ID', secretAccessKey: 'env:SECRET' };
+  const other = { accessKeyId: 'env:OTHER_ID', secretAccessKey: 'env:OTHER_SECRET' };
+
+  test.each([
+    ['one key pair serves all', pair],
+    ['one is named for both', { credentials: { write: pair, delete: pair } }],
+  ])('is warned of when %s', (_how, keys) => {
+    expect(findings({ copies: [server, { ...west, ...keys }] })).toEqual([
+      expect.stringContaining('warning copies.1: the key pair that writes also deletes'),
+    ]);
+  });
+
+  test.each([
+    ['each has its own', { credentials: { write: pair, delete: other } }],
+    ['deleting has its own', { ...pair, credentials: { delete: other } }],
+    ['each process brings its own', {}],
+  ])('is left alone when %s', (_how, keys) => {
+    expect(findings({ copies: [server, { ...west, ...keys }] })).toEqual([]);
+  });
+});
+
+describe('what is called immutable', () => {
+  const yearly = (keep: number) => ({ yearly: { keep, immutable: true } });
+
+  test('is warned of when no copy locks it', () => {
+    const text = 'warning calendar: yearly backups are called immutable, and no copy has a lock that makes them so';
+    expect(findings({ copies: [server, { ...west, lock: undefined }] })).toEqual([text]);
+    expect(findings({ copies: [server, { ...west, lock: undefined }], calendar: yearly(0) })).toEqual([]);
+  });
+
+  test('is warned of where it is locked for longer than it is kept', () => {
+    const copies = [server, { ...west, pruneAfter: '400d' }];
+    expect(findings({ copies, calendar: yearly(2) })).toEqual([
+      expect.stringMatching(
+        /^warning copies\.1\.pruneAfter: what is locked here stays for up to .*, longer than 400d$/,
+      ),
+    ]);
+    expect(findings({ copies, calendar: yearly(1) })).toEqual([]);
   });
 });

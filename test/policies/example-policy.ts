@@ -84,6 +84,9 @@ copies:
     prefix: production
     accessKeyId: env:BACKUP_WEST_KEY_ID
     secretAccessKey: env:BACKUP_WEST_SECRET_KEY
+    credentials:
+      delete: { accessKeyId: env:BACKUP_WEST_DELETE_ID, secretAccessKey: env:BACKUP_WEST_DELETE_KEY }
+    lock: { mode: compliance }
     storageClass: STANDARD_IA
     sse: AES256
     tags: { Lifecycle: Archive }
@@ -99,6 +102,8 @@ copies:
     forcePathStyle: true
     accessKeyId: file:/etc/backup/own-s3-key-id
     secretAccessKey: file:/etc/backup/own-s3-secret-key
+    credentials:
+      delete: { accessKeyId: env:BACKUP_OWN_DELETE_ID, secretAccessKey: env:BACKUP_OWN_DELETE_KEY }
 
 notifications:
   - kind: webhook

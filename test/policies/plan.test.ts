@@ -49,6 +49,19 @@ describe('the plan of a backup', () => {
     expect(later > planBackup(policy, request({ random: 'zzzzzz' })).pointId).toBe(true);
   });
 
+  test('locks what the calendar of the source calls immutable', () => {
+    const [documents, shop] = policy.sources;
+    const locking = policyOf({
+      sources: [{ ...documents, calendar: { yearly: { keep: 2 } } }, shop],
+      copies: [{ kind: 's3', name: 'vault', region: 'r', bucket: 'vault', lock: {} }],
+    });
+    const planned = (source: string, ...classes: PlanRequest['classes']) =>
+      planBackup(locking, request({ source, classes })).copies[0]?.lock;
+    expect(planned('documents', 'yearly')).toEqual({ mode: 'compliance', keepMs: 2 * 366 * 86_400_000 });
+    expect(planned('shop', 'daily', 'yearly')).toEqual({ mode: 'compliance', keepMs: 7 * 366 * 86_400_000 });
+    expect(planned('documents', 'monthly')).toBeUndefined();
+  });
+
   test('compares sizes with the last thirty points at most', () => {
     const sizeHistory = Array.from({ length: 100 }, (_, i) => i);
     expect(planBackup(policy, request({ sizeHistory })).sizeHistory).toEqual(sizeHistory.slice(0, 30));

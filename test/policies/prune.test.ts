@@ -60,6 +60,23 @@ describe('pruning a copy', () => {
     expect(planPrune(copies, [point('new', 0), undated], now)).toEqual([]);
   });
 
+  test('leaves a point that is locked there, until it no longer is', () => {
+    const old = point('old', 8);
+    const locked = (days: number) => ({
+      ...old,
+      copies: old.copies.map((c) => (c.copy === 'server' ? { ...c, lockedUntil: daysAgo(-days) } : c)),
+    });
+    expect(planPrune(copies, [point('new', 0), locked(1)], now)).toEqual([]);
+    expect(planPrune(copies, [point('new', 0), locked(-1)], now)).toHaveLength(1);
+  });
+
+  test('goes by when the store got a point, not by the order that points claim', () => {
+    const madeUp = point('from-the-future', 9);
+    expect(planPrune(copies, [madeUp, point('newest', 8)], now)).toEqual([
+      { pointId: 'from-the-future', copy: 'server', others: ['west', 'vault'] },
+    ]);
+  });
+
   test('never leaves a policy of one copy with none', () => {
     expect(planPrune(copies.slice(0, 1), [point('new', 0), point('old', 8)], now)).toEqual([]);
   });

@@ -41,6 +41,7 @@ describe('what counts as a recovery point in a store', () => {
       state: 'verified',
       publishedAt: modifiedAt,
       verifiedAt: modifiedAt,
+      lockedUntil: null,
     });
   });
 
@@ -81,6 +82,11 @@ describe('what counts as a recovery point in a store', () => {
         return publish(store, { ...point, text: point.text.replace('"entries": 3', '"entries": 4') });
       },
       /changed after it was signed/,
+    ],
+    [
+      'was made up to be the newest for ever',
+      () => publish(store, makePoint({ id: 'shop-1', capturedAt: '2099-01-01T00:00:00Z' })),
+      /it was captured at 2099-01-01T00:00:00Z, it says, but the store has it since/,
     ],
     ['is not JSON', () => publish(store, { ...makePoint({ id: 'shop-1' }), text: '{' }), /not JSON/],
     [

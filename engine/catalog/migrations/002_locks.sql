@@ -1,0 +1,2 @@
+-- Up Migration
+ALTER TABLE copies ADD COLUMN locked_until timestamptz;
