@@ -2,26 +2,25 @@ import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 
 export interface Sighting {
-  pid: number;
   /** The program's name, e.g. `pg_dump`. */
   program: string;
+  /** Its own pid, and those of its parents, the nearest first. */
+  line: number[];
   where: 'arguments' | 'environment';
   /** Name of the secret that stands there. */
   secret: string;
 }
 
 export interface Watched {
-  /** Programs that were looked at. */
-  programs: Set<string>;
   sightings: Sighting[];
 }
 
 /** A process changes its arguments when it executes another program: each is read so often. */
-const looks = 4;
+const looks = 5;
 
 /** Looks for secrets in the arguments and the environment of every process of this machine, until stopped (Linux). */
 export function watchProcesses(secrets: ReadonlyMap<string, string>): { stop(): Promise<Watched> } {
-  const watched: Watched = { programs: new Set(), sightings: [] };
+  const watched: Watched = { sightings: [] };
   const looked = new Map<string, number>();
   let stopping = false;
   const watching = (async () => {
@@ -29,8 +28,7 @@ export function watchProcesses(secrets: ReadonlyMap<string, string>): { stop(): 
       for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
         const times = looked.get(pid) ?? 0;
         if (times >= looks) continue;
-        looked.set(pid, times + 1);
-        await look(Number(pid), secrets, watched);
+        if (await look(Number(pid), secrets, watched)) looked.set(pid, times + 1);
       }
       await setTimeout(20);
     }
@@ -44,17 +42,31 @@ export function watchProcesses(secrets: ReadonlyMap<string, string>): { stop(): 
   };
 }
 
-async function look(pid: number, secrets: ReadonlyMap<string, string>, watched: Watched): Promise<void> {
-  const [args, environment] = await Promise.all([read(pid, 'cmdline'), read(pid, 'environ')]);
+/** False when it ended, or became another program, while it was looked at. */
+async function look(pid: number, secrets: ReadonlyMap<string, string>, watched: Watched): Promise<boolean> {
+  const args = await read(pid, 'cmdline');
+  const line = await lineOf(pid);
+  const environment = await read(pid, 'environ');
+  if (line === null || args !== (await read(pid, 'cmdline'))) return false;
   const program = args.split('\0')[0]?.split('/').pop() ?? '';
-  watched.programs.add(program);
   for (const [secret, value] of secrets) {
-    if (args.includes(value)) watched.sightings.push({ pid, program, where: 'arguments', secret });
-    if (environment.includes(value)) watched.sightings.push({ pid, program, where: 'environment', secret });
+    if (args.includes(value)) watched.sightings.push({ program, line, where: 'arguments', secret });
+    if (environment.includes(value)) watched.sightings.push({ program, line, where: 'environment', secret });
   }
+  return true;
 }
 
-async function read(pid: number, what: 'cmdline' | 'environ'): Promise<string> {
+/** Null when one of them has ended meanwhile. */
+async function lineOf(pid: number): Promise<number[] | null> {
+  if (pid === 0) return [];
+  const stat = await read(pid, 'stat');
+  // After the program's name in parentheses: state, parent.
+  const [, parent] = stat.replace(/^.*\) /s, '').split(' ');
+  const above = stat === '' || parent === undefined ? null : await lineOf(Number(parent));
+  return above && [pid, ...above];
+}
+
+async function read(pid: number, what: 'cmdline' | 'environ' | 'stat'): Promise<string> {
   try {
     return await readFile(`/proc/${pid}/${what}`, 'utf8');
   } catch (error) {
