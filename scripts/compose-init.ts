@@ -58,6 +58,7 @@ function policyFor({ recipient, trusted }: { recipient: string; trusted: string 
     bucket: 'backups',
     endpoint: `http://s3-${side}:7070`,
     forcePathStyle: true,
+    lock: { mode: 'compliance' },
     credentials: Object.fromEntries(
       storeAccesses.map((access) => [
         access,

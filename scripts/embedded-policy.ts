@@ -62,6 +62,7 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
     endpoint: server.endpoint,
     forcePathStyle: true,
     credentials: Object.fromEntries(storeAccesses.map((access) => [access, keyPair(side, access)])),
+    lock: { mode: 'compliance' },
   });
   const samples = [
     {

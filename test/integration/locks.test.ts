@@ -102,6 +102,16 @@ describe('a point of a class that is locked', () => {
     }
   });
 
+  test('is not removed, not even by the role that removes', async () => {
+    const { point, plan } = await stage('weekly');
+    await copy(plan);
+    const [remover, reader] = [await open('vault', 'delete'), await open('vault', 'read')];
+    for (const name of [backupJsonName, ...point.objects.keys()]) {
+      await expect(remover.delete(prefixOf(point) + name)).rejects.toMatchObject({ type: 'StoreDenied' });
+      await reader.head(prefixOf(point) + name);
+    }
+  });
+
   test('does not count where the lock came out shorter, because a clock here is behind', async () => {
     const { plan } = await stage('weekly');
     const real = Date.now;
