@@ -135,18 +135,21 @@ async function write(
   }
 
   async function* blocksOf(entry: Entry & { blocks: AsyncIterable<ExtractTarget['block']> }, file: Buffer) {
-    // Files with content are made by the threads that write it: made here, every one would wait for its folder's lock
-    // while they hold it.
-    if (entry.size === 0 && !entry.streamed) {
-      closeSync(
-        openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600),
-      );
-    }
     let fileOffset = 0;
     for await (const block of entry.blocks) {
       yield { block, path: file, fileOffset, sparse: entry.sparse ?? false };
       fileOffset += block.bytes;
     }
+    if (!entry.streamed && fileOffset !== entry.size) {
+      const name = Buffer.from(entry.path).toString();
+      throw new Failure('Corrupt', `The blocks of ${name} hold ${fileOffset} bytes, its entry names ${entry.size}.`, {
+        next: 'Use another copy of this recovery point; "backupctl backup verify" shows which are good.',
+      });
+    }
+    // Files with content are made by the threads that write it: made here, every one would wait for its folder's lock
+    // while they hold it.
+    if (fileOffset > 0) return;
+    closeSync(openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
   }
 
   const onProgress = (bytes: number) => {

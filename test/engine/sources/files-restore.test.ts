@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Entry } from '../../../engine/artifact/index.ts';
+import { blockOf, type Entry } from '../../../engine/artifact/index.ts';
 import { createFilesSource } from '../../../engine/sources/index.ts';
 import { filesSource } from '../../../policies/policy.ts';
 import { entryOf, failureOf, makePlace, openHere, type Place, sealHere } from '../artifact/sealing.ts';
@@ -174,6 +174,31 @@ describe('a manifest of somebody who means harm', () => {
       type: 'Corrupt',
       message: expect.stringContaining('The manifest names'),
     });
+  });
+});
+
+describe('a manifest whose blocks do not make up its files', () => {
+  test.each([
+    ['lacks some', 7000],
+    ['has too many', 4999],
+  ])('since it %s, is damaged: nothing is left behind', async (_, size) => {
+    const sealed = await sealHere(
+      place,
+      async (writer) => {
+        const frame = await writer.frame([{ kind: 'bytes', bytes: Buffer.alloc(5000, 'x'), hash: true }]);
+        await writer.entry(entryOf('', { type: 'directory', mode: 0o755 }));
+        await writer.entry(entryOf('short', { size }));
+        for (const piece of frame.pieces) await writer.block(blockOf(frame, piece));
+      },
+      { format: 'pax-tar' },
+    );
+    const into = at(`into ${size}`);
+    const reader = await openHere(place, sealed);
+    expect(await failureOf(sourceOf(dir).restore(reader, { into, signal, onProgress }))).toMatchObject({
+      type: 'Corrupt',
+      message: `The blocks of short hold 5000 bytes, its entry names ${size}.`,
+    });
+    expect(lstatSync(into, { throwIfNoEntry: false })).toBeUndefined();
   });
 });
 
