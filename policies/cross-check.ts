@@ -1,22 +1,16 @@
 import picomatch from 'picomatch';
 import { recipientProblem } from './age-recipient.ts';
+import { checkCalendars } from './calendar-check.ts';
 import { type CalendarPolicy, scheduledClasses } from './calendar-policy.ts';
 import { credentialsFor } from './credentials.ts';
 import { durationSeconds } from './duration.ts';
+import { error, type Finding, warning } from './finding.ts';
 import { lockFor } from './lock.ts';
 import type { CopyPolicy, Policy } from './policy.ts';
 import { formatDuration } from './progress.ts';
 import { backupClass } from './recovery-point.ts';
-import { nearest } from './spelling.ts';
 import { judge321 } from './three-two-one.ts';
-import { isTimeZone } from './zone.ts';
-
-export interface Finding {
-  /** `error`: the policy is refused. `warning`: it is taken, but somebody should know. */
-  severity: 'error' | 'warning';
-  path: (string | number)[];
-  text: string;
-}
+import { checkTiers } from './tier-check.ts';
 
 /** What no single key shows: names used twice, places that coincide, a source that would back itself up, promises that cannot be kept. */
 export function checkPolicy(policy: Policy): Finding[] {
@@ -28,13 +22,11 @@ export function checkPolicy(policy: Policy): Finding[] {
     ...checkLocks(policy),
     ...checkSources(policy),
     ...checkCalendars(policy),
+    ...checkTiers(policy),
     ...checkDeadlines(policy),
     ...checkRule(policy),
   ];
 }
-
-const error = (path: Finding['path'], text: string): Finding => ({ severity: 'error', path, text });
-const warning = (path: Finding['path'], text: string): Finding => ({ severity: 'warning', path, text });
 
 function checkNames(policy: Policy): Finding[] {
   return (['sources', 'copies'] as const).flatMap((list) => {
@@ -88,7 +80,7 @@ function checkPlaces({ copies, staging }: Policy): Finding[] {
           `lies in the same place as copies[${first}] ("${copies[first]?.name}"); two copies there are one`,
         ),
       );
-    if (copy.kind === 'directory' && (isWithin(copy.path, staging.path) || isWithin(staging.path, copy.path))) {
+    if (foldersOf(copy).some((path) => isWithin(path, staging.path) || isWithin(staging.path, path))) {
       findings.push(
         error(['copies', i, 'path'], `overlaps staging.path (${staging.path}), which is cleared after each job`),
       );
@@ -98,11 +90,17 @@ function checkPlaces({ copies, staging }: Policy): Finding[] {
 }
 
 function isSamePlace(a: CopyPolicy, b: CopyPolicy): boolean {
-  if (a.kind === 'directory' && b.kind === 'directory') return isWithin(a.path, b.path) || isWithin(b.path, a.path);
+  if (foldersOf(a).some((one) => foldersOf(b).some((other) => isWithin(one, other) || isWithin(other, one))))
+    return true;
   if (a.kind !== 's3' || b.kind !== 's3') return false;
   // Bucket names are unique across AWS; elsewhere within one endpoint.
   const isSameBucket = a.bucket === b.bucket && originOf(a.endpoint) === originOf(b.endpoint);
   return isSameBucket && (isWithin(`/${a.prefix}`, `/${b.prefix}`) || isWithin(`/${b.prefix}`, `/${a.prefix}`));
+}
+
+/** Of a copy on disks: that of each of its tiers. */
+function foldersOf(copy: CopyPolicy): string[] {
+  return copy.kind === 'directory' ? [copy.path, ...copy.moves.map((m) => m.path)] : [];
 }
 
 function originOf(endpoint: string | undefined): string {
@@ -155,7 +153,7 @@ function checkLocks({ copies, calendar, sources }: Policy): Finding[] {
 function checkSources({ sources, copies, staging }: Policy): Finding[] {
   const own = [
     { path: staging.path, what: 'staging.path' },
-    ...copies.flatMap((c) => (c.kind === 'directory' ? [{ path: c.path, what: `the copy "${c.name}"` }] : [])),
+    ...copies.flatMap((c) => foldersOf(c).map((path) => ({ path, what: `the copy "${c.name}"` }))),
   ];
   return sources.flatMap((source, i) => {
     if (source.kind !== 'files') return [];
@@ -171,32 +169,6 @@ function checkSources({ sources, copies, staging }: Policy): Finding[] {
         ),
       ];
     });
-  });
-}
-
-function checkCalendars({ calendar, sources }: Policy): Finding[] {
-  const calendars: [Finding['path'], CalendarPolicy | undefined][] = [
-    [['calendar'], calendar],
-    ...sources.map((s, i): [Finding['path'], CalendarPolicy | undefined] => [['sources', i, 'calendar'], s.calendar]),
-  ];
-  return calendars.flatMap(([path, own]) => {
-    if (!own) return [];
-    const findings: Finding[] = [];
-    if (!isTimeZone(own.timeZone)) {
-      const meant = nearest(own.timeZone, Intl.supportedValuesOf('timeZone'));
-      const hint = meant === undefined ? 'use an IANA name such as Europe/Berlin' : `did you mean "${meant}"?`;
-      findings.push(error([...path, 'timeZone'], `there is no such time zone; ${hint}`));
-    }
-    const on = scheduledClasses.filter((name) => own[name].keep > 0);
-    if (on.length > 0 && !on.some((name) => own[name].level === 'full')) {
-      const text = 'no class makes full backups: every chain would hang on the first one for ever';
-      findings.push(warning(path, text));
-    }
-    for (const name of on.filter((name) => own[name].immutable && own[name].level !== 'full')) {
-      const text = `a lock on ${own[name].level} backups does not lock the full one that they need`;
-      findings.push(warning([...path, name, 'immutable'], text));
-    }
-    return findings;
   });
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { calendarPolicy } from './calendar-policy.ts';
 import { duration } from './duration.ts';
 import { retentionPolicy } from './retention-policy.ts';
+import { tierName, tiersPolicy } from './tier-policy.ts';
 
 /**
  * The policy file. What `describe` says of a key stands in three places: here, in policies/policy.schema.json for
@@ -132,7 +133,11 @@ const copyCommon = {
   pruneAfter: duration
     .optional()
     .describe('Removes older points here once every other copy is verified; the newest stays. Left out: never.'),
+  tier: tierName.describe('The tier of `tiers` that new points lie in here.'),
 };
+
+const moveCommon = { to: tierName.describe('The tier that points move to when they are as old as it says.') };
+const movesText = 'Later tiers of this copy, in the order in which points get there.';
 
 const directoryCopy = z.strictObject({
   ...copyCommon,
@@ -142,6 +147,16 @@ const directoryCopy = z.strictObject({
     .startsWith('/', 'an absolute path')
     .describe('The folder; sealed files only, nothing else beside them.'),
   medium: copyCommon.medium.default('disk'),
+  tier: copyCommon.tier.default('hot'),
+  moves: z
+    .array(
+      z.strictObject({
+        ...moveCommon,
+        path: z.string().startsWith('/', 'an absolute path').describe('The folder of that tier, on another disk.'),
+      }),
+    )
+    .default([])
+    .describe(movesText),
 });
 
 const keyPair = z.strictObject({
@@ -174,6 +189,16 @@ const s3Copy = z.strictObject({
   ...copyCommon,
   kind: z.literal('s3').describe('A bucket, of AWS or of any server that speaks S3.'),
   medium: copyCommon.medium.default('object-storage'),
+  tier: copyCommon.tier.default('cold'),
+  moves: z
+    .array(
+      z.strictObject({
+        ...moveCommon,
+        storageClass: z.string().min(1).describe('The storage class of that tier, e.g. GLACIER.'),
+      }),
+    )
+    .default([])
+    .describe(movesText),
   bucket: z.string().min(3).describe('It must exist; nothing creates it.'),
   prefix: z.string().default('').describe("Before every key, without '/' at either end."),
   endpoint: z.url().optional().describe('For servers other than AWS.'),
@@ -305,6 +330,7 @@ export const policySchema = z.strictObject({
     .describe('What the fleet may do at once, and how long things may take.'),
   calendar: calendarPolicy.prefault({}).describe('When backups are made, and how many of each class are kept.'),
   retention: retentionPolicy.prefault({}).describe('What goes, beside those counts.'),
+  tiers: tiersPolicy.describe('Kinds of storage, from the quickest to the cheapest, and what they cost.'),
   sources: z.array(source).default([]).describe('What is protected.'),
   copies: z
     .array(copy)

@@ -171,6 +171,62 @@ test('a lock that leaves out what the locked point needs is warned of', () => {
   ]);
 });
 
+describe('tiers', () => {
+  const moving = (...moves: object[]) => findings({ copies: [server, { ...west, moves }] });
+
+  test('that are not there are named, with the one that was probably meant', () => {
+    expect(moving({ to: 'archiv', storageClass: 'GLACIER' })).toEqual([
+      'error copies.1.moves.0.to: there is no such tier; did you mean "archive"?',
+    ]);
+    expect(findings({ copies: [{ ...server, tier: 'floppy' }, west] })).toEqual([
+      'error copies.0.tier: there is no such tier; there are hot, warm, cold, archive',
+    ]);
+  });
+
+  test('have one name each', () => {
+    const tier = { name: 'hot', dollarsPerGbMonth: 1 };
+    expect(findings({ tiers: [tier, { ...tier, name: 'cold' }, tier] })).toEqual([
+      'error tiers.2.name: tiers[0] is named "hot" already',
+    ]);
+  });
+
+  test('are reached one after the other', () => {
+    const [archive, cold] = [
+      { to: 'archive', storageClass: 'GLACIER' },
+      { to: 'cold', storageClass: 'STANDARD_IA' },
+    ];
+    expect(findings({ copies: [server, { ...west, tier: 'hot', moves: [cold, archive] }] })).toEqual([]);
+    expect(findings({ copies: [server, { ...west, tier: 'hot', moves: [archive, cold] }] })).toEqual([
+      'error copies.1.moves.1: "cold" is to be reached after 30d, no later than what comes before it',
+    ]);
+    expect(moving({ to: 'hot', storageClass: 'STANDARD' })).toEqual([
+      'error copies.1.moves.0: "hot" is to be reached at once, no later than what comes before it',
+    ]);
+  });
+
+  test('on disks are places like others: not those of another copy, of staging, or of a source', () => {
+    const warm = (path: string) => ({ ...server, moves: [{ to: 'warm', path }] });
+    const far = { ...server, name: 'far', region: 'us-west-2', medium: 'removable', path: '/mnt/far' };
+    expect(findings({ copies: [warm('/mnt/far/old'), far] })[0]).toContain('copies.1: lies in the same place');
+    expect(findings({ copies: [warm('/var/lib/backup/staging/warm'), west] })[0]).toContain('overlaps staging.path');
+    expect(findings({ copies: [warm('/srv/files/warm'), west], sources: [files()] })[0]).toContain(
+      '"warm" to its exclude',
+    );
+  });
+
+  test('that thaw longer than a source may be away are refused, when every copy ends there', () => {
+    const frozen = { ...west, moves: [{ to: 'archive', storageClass: 'GLACIER' }] };
+    const sources = [files({ rto: '1h' })];
+    expect(findings({ copies: [{ ...server, pruneAfter: '7d' }, frozen], sources })).toEqual([
+      expect.stringContaining('error sources.0.rto: cannot be met from old yearly points'),
+    ]);
+    expect(findings({ copies: [server, frozen], sources })).toEqual([]);
+    expect(findings({ copies: [{ ...server, pruneAfter: '7d' }, frozen], sources: [files({ rto: '6h' })] })).toEqual(
+      [],
+    );
+  });
+});
+
 describe('promises', () => {
   test('a copy that may be later than the strictest source allows is warned of', () => {
     const sources = [files({ rpo: '6h' }), files({ name: 'other', path: '/srv/other' })];
