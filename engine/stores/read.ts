@@ -22,6 +22,16 @@ export async function readBytes(store: Store, key: string, signal?: AbortSignal)
   return Buffer.concat(chunks);
 }
 
+/** SHA-256 of an object, which is read for it: lower-case hex. */
+export async function hashOf(store: Store, key: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of (await store.get(key)) as AsyncIterable<Buffer>) {
+    hash.update(chunk);
+    giveBackChunk(chunk);
+  }
+  return hash.digest('hex');
+}
+
 export interface VerifyObjectOptions {
   signal?: AbortSignal;
   onProgress?: (bytesDone: number) => void;

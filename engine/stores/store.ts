@@ -42,8 +42,11 @@ export interface Store {
    * Transfers the bytes without making the object visible. `options.resume` continues an earlier attempt: parts the
    * server already has are not sent again. A token that is of no use (aborted, completed, of another put) is ignored.
    * Progress carries the token to resume from.
+   *
+   * Of a source that still grows, bytes are sent as they come; this resolves once it has ended and all are there. The
+   * object is made before its SHA-256 is known: a store may then keep none (`head` tells null).
    */
-  beginPut(key: string, source: PutSource, options: PutOptions): Promise<PendingPut>;
+  beginPut(key: string, source: PutSource | GrowingSource, options: PutOptions): Promise<PendingPut>;
   /**
    * Makes the object visible under its key, atomically; fails with ObjectExists if another object got there first, and
    * then frees what was pending. Safe to repeat when its answer was lost; ObjectMissing when the put was aborted.
@@ -59,8 +62,8 @@ export interface Store {
 
   /**
    * The object's bytes, or `length` of them from `offset`: a range past the end is cut, one of no bytes is empty, and one
-   * that starts past the end is UsageInvalid (at the very end too, unless the object is empty). A reader that stops
-   * early destroys the stream, which frees its socket or file.
+   * that starts past the end is UsageInvalid (at the very end too, unless the object is empty). Chunks are the reader's
+   * own. A reader that stops early destroys the stream, which frees its socket or file.
    */
   get(key: string, range?: { offset: number; length?: number }, signal?: AbortSignal): Promise<Readable>;
   head(key: string): Promise<StoredObject>;
@@ -105,7 +108,21 @@ export interface PutSource {
   readonly bytes: number;
   /** Lower-case hex SHA-256 of all the bytes, known before the put; checked against what arrives. */
   readonly sha256: string;
-  /** A stream of exactly `length` bytes from `offset`. */
+  /** A stream of exactly `length` bytes from `offset`; its chunks are the reader's own. */
+  open(offset: number, length: number): Readable;
+}
+
+/** What an object's bytes are: how many, and their SHA-256 in lower-case hex. */
+export type ObjectFacts = Pick<PutSource, 'bytes' | 'sha256'>;
+
+/** Bytes that are still being written, from the first to the last; what is there does not change any more. */
+export interface GrowingSource {
+  /**
+   * Resolves to null once so many bytes are there, and in any case once there are no more to come: then to what they all
+   * are. Rejects when they will never be whole.
+   */
+  reach(bytes: number, signal?: AbortSignal): Promise<ObjectFacts | null>;
+  /** A stream of exactly `length` bytes from `offset`, which were reached; its chunks are the reader's own. */
   open(offset: number, length: number): Readable;
 }
 
@@ -127,6 +144,7 @@ export interface PutOptions {
 export interface PutProgress {
   /** Bytes the server holds so far, including those of earlier attempts. */
   bytesDone: number;
+  /** 0 as long as nobody knows. */
   bytesTotal: number;
   /** Opaque, small (≤ 1 KiB), free of secrets; goes into an activity heartbeat. */
   resume: string;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import type { PendingPut, PutSource } from '../store.ts';
+import type { ObjectFacts, PendingPut } from '../store.ts';
 import { codeOf, ensureFolder, entriesOf, removeFile, replaceFile } from './files.ts';
 import { readJson } from './meta.ts';
 
@@ -22,9 +22,9 @@ export function pendingPath(root: string, token: string): string | null {
 }
 
 /** The token of an earlier attempt at this very put, or a new one. */
-export async function tokenFor(root: string, key: string, source: PutSource, resume?: string): Promise<string> {
+export async function tokenFor(root: string, key: string, promised: ObjectFacts, resume?: string): Promise<string> {
   const earlier = resume === undefined ? null : await readPending(root, resume);
-  const isSame = earlier?.key === key && earlier.bytes === source.bytes && earlier.sha256 === source.sha256;
+  const isSame = earlier?.key === key && earlier.bytes === promised.bytes && earlier.sha256 === promised.sha256;
   return isSame ? earlier.token : randomBytes(16).toString('hex');
 }
 

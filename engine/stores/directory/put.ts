@@ -1,6 +1,7 @@
 import { link } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
+import { factsOf, isGrowing } from '../put-source.ts';
 import type { PendingPut, Store, StoredObject } from '../store.ts';
 import { codeOf, digest, ensureFolder, existing, syncFolder } from './files.ts';
 import { fill, linked } from './fill.ts';
@@ -23,22 +24,27 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
       const target = objectPath(key);
       if (options.lock) throw cannot(name, 'lock objects');
       return guarded(place, key, async () => {
-        options.signal?.throwIfAborted();
-        const promised = { key, bytes: source.bytes, sha256: source.sha256 };
+        const { signal } = options;
+        signal?.throwIfAborted();
         if (await existing(target)) {
+          const promised = { key, ...(await factsOf(source, signal)) };
           await assertSame(target, promised);
           await healMeta(promised, { metadata: options.metadata ?? {}, tags: options.tags ?? {} });
           return { ...promised, token: '' };
         }
         if (await isBelowFile(target)) throw taken(name, key);
-        const token = await tokenFor(root, key, source, options.resume);
-        const record = { ...promised, token, metadata: options.metadata ?? {}, tags: options.tags ?? {} };
-        await writePending(root, { ...record, whole: false });
+        const begun = isGrowing(source) ? notYetKnown : { bytes: source.bytes, sha256: source.sha256 };
+        const token = await tokenFor(root, key, begun, options.resume);
+        const record = { key, token, metadata: options.metadata ?? {}, tags: options.tags ?? {} };
+        await writePending(root, { ...record, ...begun, whole: false });
         const file = pendingPath(root, token) ?? '';
         const said = `${name} (${root}), ${key}`;
         try {
-          if (await linked(said, source, file)) {
-            options.onProgress?.({ bytesDone: source.bytes, bytesTotal: source.bytes, resume: token });
+          // Told at once: an attempt that dies must have told what to go on with.
+          options.onProgress?.({ bytesDone: 0, bytesTotal: begun.bytes, resume: token });
+          if (await linked(said, source, file, signal)) {
+            const { bytes } = await factsOf(source, signal);
+            options.onProgress?.({ bytesDone: bytes, bytesTotal: bytes, resume: token });
           } else {
             await fill(said, file, source, token, options);
           }
@@ -46,8 +52,9 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
           if (isFailure(error, 'ChecksumMismatch')) await removePending(root, token);
           throw error;
         }
-        await writePending(root, { ...record, whole: true });
-        return { ...promised, token };
+        const facts = await factsOf(source, signal);
+        await writePending(root, { ...record, ...facts, whole: true });
+        return { key, token, ...facts };
       });
     },
 
@@ -135,6 +142,9 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
     }
   }
 }
+
+/** Of a source that still grows. */
+const notYetKnown = { bytes: 0, sha256: '' };
 
 /** The store is a folder, and asked for what folders cannot do. */
 export function cannot(store: string, what: string): Failure {

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { UploadPartCopyCommand } from '@aws-sdk/client-s3';
 import { isFailure } from '../../../policies/failure.ts';
 import { bytesSource } from '../put-source.ts';
+import { hashOf } from '../read.ts';
 import type { Store, StoredObject } from '../store.ts';
 import type { Abilities } from './abilities.ts';
 import type { S3Context } from './context.ts';
@@ -22,7 +22,7 @@ export function createCopy(context: S3Context, abilities: Abilities, store: () =
       const tags = await store().getTags(from);
       const { bytes, metadata } = source;
       if (bytes === 0) return store().put(to, bytesSource(''), { metadata, tags });
-      const sha256 = source.sha256 ?? (await hashOf(from));
+      const sha256 = source.sha256 ?? (await hashOf(store(), from));
       const there = await headOrNull(to);
       const pending = { key: to, bytes, sha256, token: JSON.stringify({ uploadId: '' } satisfies UploadToken) };
       if (there) return store().completePut(pending);
@@ -57,13 +57,6 @@ export function createCopy(context: S3Context, abilities: Abilities, store: () =
       done.push({ number, etag: CopyPartResult?.ETag ?? '' });
     });
     return done;
-  }
-
-  /** Of an object that others put: it is read once. */
-  async function hashOf(key: string): Promise<string> {
-    const hash = createHash('sha256');
-    for await (const chunk of await store().get(key)) hash.update(chunk as Buffer);
-    return hash.digest('hex');
   }
 
   async function headOrNull(key: string): Promise<StoredObject | null> {

@@ -8,11 +8,15 @@ import { encodeMetadata } from './metadata.ts';
 /** What an object is given when it is made, whether by one request or many. */
 export type NewObject = Omit<CreateMultipartUploadCommandInput, 'Bucket' | 'Key'>;
 
-/** Throws CapabilityMissing when a lock is asked for where there is none. */
+/**
+ * Throws CapabilityMissing when a lock is asked for where there is none.
+ *
+ * @param sha256 of all the bytes; null when nobody knows it yet
+ */
 export async function newObject(
   { options }: S3Context,
   abilities: Abilities,
-  sha256: string,
+  sha256: string | null,
   { metadata, tags, lock }: PutOptions,
 ): Promise<NewObject> {
   if (lock && (await abilities.locking()) === 'no') throw noLock(options.name);
@@ -20,7 +24,7 @@ export async function newObject(
   const allTags = { ...options.tags, ...tags };
   return {
     // S3 keeps a checksum of checksums for multipart uploads; the whole one travels beside it.
-    Metadata: encodeMetadata({ ...metadata, sha256 }),
+    Metadata: encodeMetadata({ ...metadata, ...(sha256 === null ? {} : { sha256 }) }),
     ...(options.storageClass && !refuses.storageClass ? { StorageClass: options.storageClass as StorageClass } : {}),
     ...(options.sse && !refuses.sse ? { ServerSideEncryption: options.sse as ServerSideEncryption } : {}),
     ...(Object.keys(allTags).length > 0 ? { Tagging: new URLSearchParams(allTags).toString() } : {}),

@@ -1,11 +1,13 @@
 import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { Failure, isFailure } from '../../../policies/failure.ts';
-import type { PendingPut, PutOptions, PutSource, Store, StoredObject } from '../store.ts';
+import { factsOf, isGrowing } from '../put-source.ts';
+import { hashOf } from '../read.ts';
+import type { ObjectFacts, PendingPut, PutOptions, PutSource, Store, StoredObject } from '../store.ts';
 import type { Abilities } from './abilities.ts';
 import type { S3Context } from './context.ts';
 import { isS3Error, notWhole, otherContent } from './errors.ts';
 import { newObject } from './new-object.ts';
-import { bufferedBytesMax, partsOf, readParts } from './parts.ts';
+import { bufferedBytesMax, readParts } from './parts.ts';
 import { abortable, findEarlier, sendParts } from './send.ts';
 import { signedBy } from './signed-by.ts';
 import {
@@ -39,12 +41,15 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
     beginPut: (key, source, options) =>
       call(key, async () => {
         at(key);
-        options.signal?.throwIfAborted();
-        const { sha256, bytes } = source;
-        const pending = (token: UploadToken): PendingPut => ({ key, bytes, sha256, token: JSON.stringify(token) });
-        const object = await newObject(context, abilities, sha256, options);
-        if (await isThere(key, source)) return pending({ uploadId: '' });
-        const earlier = await findEarlier(context, key, source, options.resume);
+        const { signal } = options;
+        signal?.throwIfAborted();
+        const pending = async (token: UploadToken): Promise<PendingPut> => {
+          const { bytes, sha256 } = await factsOf(source, signal);
+          return { key, bytes, sha256, token: JSON.stringify(token) };
+        };
+        const object = await newObject(context, abilities, isGrowing(source) ? null : source.sha256, options);
+        if (await isThere(key, () => factsOf(source, signal))) return pending({ uploadId: '' });
+        const earlier = await findEarlier(context, key, source, options);
         const upload = earlier ?? {
           uploadId: await createUpload(context, key, { ...object, ChecksumAlgorithm: 'SHA256' }),
           held: [],
@@ -52,13 +57,15 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
         const { uploadId } = upload;
         try {
           const sent = await sendParts(context, key, source, options, upload);
-          return pending({ uploadId, sha256, parts: digestOf(sent) });
+          const { sha256 } = await factsOf(source, signal);
+          return await pending({ uploadId, sha256, parts: digestOf(sent) });
         } catch (error) {
           // What its source gave is of no use.
           if (isFailure(error, 'ChecksumMismatch')) await abortUpload(context, key, uploadId);
+          if (!isS3Error(error, 'NoSuchUpload')) throw error;
           // Aborted by whoever made the object meanwhile: then there is nothing left to send.
-          if (isS3Error(error, 'NoSuchUpload') && (await isThere(key, source))) return pending({ uploadId: '' });
-          throw isS3Error(error, 'NoSuchUpload') ? abortedElsewhere(place(key), error) : error;
+          if (await isThere(key, () => factsOf(source, signal))) return pending({ uploadId: '' });
+          throw abortedElsewhere(place(key), error);
         }
       }),
 
@@ -71,7 +78,7 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
         if (parts === null) return mustBeSame(key, pending);
         if (digest !== digestOf(parts)) {
           // Parts go one after the other when whoever made the object aborts what else was pending for it.
-          if (await isThere(key, pending)) return store().head(key);
+          if (await isThere(key, async () => pending)) return store().head(key);
           throw notWhole(place(key));
         }
         try {
@@ -80,11 +87,15 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
           if (!isS3Error(error, ...anotherIsThere, 'NoSuchUpload')) throw error;
           // Another object got there first; or this one did, and the answer was lost.
           await abortUpload(context, key, uploadId);
-          if (await isThere(key, pending)) return store().head(key);
+          if (await isThere(key, async () => pending)) return store().head(key);
           throw error;
         }
         await abortOthers(key);
-        return mustBeSame(key, pending);
+        const stored = await store().head(key);
+        // Where the server does not tell, it was the parts that were compared.
+        if (!(await isSame({ ...stored, sha256: stored.sha256 ?? pending.sha256 }, pending)))
+          throw otherContent(place(key));
+        return stored;
       }),
 
     abortPut: (pending) =>
@@ -101,11 +112,7 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
       options.signal?.throwIfAborted();
       const object = await newObject(context, abilities, source.sha256, options);
       const stored = await madeOrThere(key, async () => {
-        for await (const { body, sha256, bytes } of readParts(
-          source,
-          partsOf(source.bytes, source.bytes),
-          place(key),
-        )) {
+        for await (const { body, sha256, bytes } of readParts({ source, wanted: source.bytes, place: place(key) })) {
           const command = new PutObjectCommand({
             ...at(key),
             ...object,
@@ -117,7 +124,7 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
           await client.send(signedBy(command, sha256), abortable(options));
         }
       });
-      if (!isSame(stored, source)) throw otherContent(place(key));
+      if (!(await isSame(stored, source))) throw otherContent(place(key));
       options.onProgress?.({ bytesDone: source.bytes, bytesTotal: source.bytes, resume: '' });
       return stored;
     });
@@ -170,16 +177,21 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
   }
 
   /** False when there is nothing; throws ObjectExists when there is something else. */
-  async function isThere(key: string, expect: Pick<PendingPut, 'bytes' | 'sha256'>): Promise<boolean> {
+  async function isThere(key: string, expect: () => Promise<ObjectFacts>): Promise<boolean> {
     const found = await headOrNull(key);
-    if (found && !isSame(found, expect)) throw otherContent(place(key));
+    if (found && !(await isSame(found, await expect()))) throw otherContent(place(key));
     return found !== null;
   }
 
-  async function mustBeSame(key: string, expect: Pick<PendingPut, 'bytes' | 'sha256'>): Promise<StoredObject> {
+  async function mustBeSame(key: string, expect: ObjectFacts): Promise<StoredObject> {
     const found = await store().head(key);
-    if (!isSame(found, expect)) throw otherContent(place(key));
+    if (!(await isSame(found, expect))) throw otherContent(place(key));
     return found;
+  }
+
+  /** An object that was begun before its SHA-256 was known is read to find out. */
+  async function isSame(found: StoredObject, { bytes, sha256 }: ObjectFacts): Promise<boolean> {
+    return found.bytes === bytes && (found.sha256 ?? (await hashOf(store(), found.key))) === sha256;
   }
 }
 
@@ -189,10 +201,6 @@ const anotherIsThere = [
   'ObjectParentIsFile',
   'ExistingObjectIsDirectory',
 ];
-
-function isSame(found: StoredObject, { bytes, sha256 }: Pick<PendingPut, 'bytes' | 'sha256'>): boolean {
-  return found.bytes === bytes && found.sha256 === sha256;
-}
 
 function abortedElsewhere(place: string, cause: unknown): Failure {
   return new Failure('StoreUnreachable', `${place}: its upload was aborted by somebody else.`, {

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { UploadPartCommand } from '@aws-sdk/client-s3';
-import type { PutOptions, PutSource } from '../store.ts';
+import { giveBack } from '../../give-back.ts';
+import { isGrowing } from '../put-source.ts';
+import type { GrowingSource, PutOptions, PutSource } from '../store.ts';
 import type { S3Context } from './context.ts';
-import { eachOf, type HeldPart, holds, partsOf, type ReadPart, readPart, readParts } from './parts.ts';
+import { eachOf, type HeldPart, holds, partsAsTheyCome, type ReadPart, readPart, readParts } from './parts.ts';
 import { signedBy } from './signed-by.ts';
 import { listParts, listUploads, parseToken, type UploadToken } from './uploads.ts';
 
@@ -20,22 +22,25 @@ const underWay = new Set<string>();
 export async function sendParts(
   context: S3Context,
   key: string,
-  source: PutSource,
+  source: PutSource | GrowingSource,
   options: PutOptions,
   { uploadId, held }: Upload,
 ): Promise<Pick<HeldPart, 'number' | 'etag'>[]> {
   const { partBytes, concurrency } = context.options;
-  const resume = JSON.stringify({ uploadId, sha256: source.sha256 } satisfies UploadToken);
+  const token: UploadToken = isGrowing(source) ? { uploadId } : { uploadId, sha256: source.sha256 };
+  const resume = JSON.stringify(token);
+  const bytesTotal = isGrowing(source) ? 0 : source.bytes;
   let bytesDone = 0;
-  const report = () => options.onProgress?.({ bytesDone, bytesTotal: source.bytes, resume });
+  const report = () => options.onProgress?.({ bytesDone, bytesTotal, resume });
   const before = new Map(held.map((p) => [p.number, p]));
   const now: Pick<HeldPart, 'number' | 'etag'>[] = [];
-  const parts = readParts(
+  const parts = readParts({
     source,
-    partsOf(source.bytes, partBytes),
-    context.place(key),
-    ({ number }) => before.get(number)?.sha256 === '',
-  );
+    wanted: partBytes,
+    place: context.place(key),
+    needsMd5: ({ number }) => before.get(number)?.sha256 === '',
+    signal: options.signal,
+  });
   underWay.add(uploadId);
   try {
     // Told at once: an attempt that dies must have told what to go on with.
@@ -44,6 +49,7 @@ export async function sendParts(
       options.signal?.throwIfAborted();
       const there = before.get(part.number);
       const etag = holds(there, part) ? there.etag : await sendPart(context, key, source, part, { uploadId, options });
+      if (part.body) giveBack(part.body.buffer);
       now.push({ number: part.number, etag });
       bytesDone += part.bytes;
       report();
@@ -57,7 +63,7 @@ export async function sendParts(
 async function sendPart(
   { client, at }: S3Context,
   key: string,
-  source: PutSource,
+  source: PutSource | GrowingSource,
   { number, offset, bytes, body, sha256 }: ReadPart,
   { uploadId, options }: { uploadId: string; options: PutOptions },
 ): Promise<string> {
@@ -89,27 +95,36 @@ export function abortable({ signal }: PutOptions): { abortSignal?: AbortSignal }
 export async function findEarlier(
   context: S3Context,
   key: string,
-  source: PutSource,
-  resume: string | undefined,
+  source: PutSource | GrowingSource,
+  options: PutOptions,
 ): Promise<Upload | null> {
-  const token = parseToken(resume);
-  if (token?.uploadId && token.sha256 === source.sha256) {
+  const token = parseToken(options.resume);
+  if (token?.uploadId && !isGrowing(source) && token.sha256 === source.sha256) {
     const held = await listParts(context, key, token.uploadId);
     if (held) return { uploadId: token.uploadId, held };
   }
   for await (const { key: other, uploadId } of listUploads(context, key)) {
-    if (other !== key || underWay.has(uploadId) || uploadId === token?.uploadId) continue;
+    if (other !== key || underWay.has(uploadId)) continue;
     const held = await listParts(context, key, uploadId);
-    if (held && (await isBeginOf(context, key, source, held))) return { uploadId, held };
+    if (held && (await isBeginOf(context, key, source, held, options))) return { uploadId, held };
   }
   return null;
 }
 
-async function isBeginOf(context: S3Context, key: string, source: PutSource, held: HeldPart[]): Promise<boolean> {
+async function isBeginOf(
+  context: S3Context,
+  key: string,
+  source: PutSource | GrowingSource,
+  held: HeldPart[],
+  { signal }: PutOptions,
+): Promise<boolean> {
   const [first] = held;
-  const wanted = partsOf(source.bytes, context.options.partBytes).find((p) => p.number === first?.number);
-  if (!first || !wanted) return false;
-  const md5 = createHash('md5');
-  const read = await readPart(source, wanted, context.place(key), [md5]);
-  return holds(first, { ...read, md5: md5.digest('hex') });
+  if (!first) return false;
+  for await (const { part } of partsAsTheyCome(source, context.options.partBytes, signal)) {
+    if (part.number < first.number) continue;
+    const md5 = createHash('md5');
+    const read = await readPart(source, part, context.place(key), [md5]);
+    return holds(first, { ...read, md5: md5.digest('hex') });
+  }
+  return false;
 }

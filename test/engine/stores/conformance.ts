@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Store } from '../../../engine/stores/index.ts';
 import { describeGets } from './conformance-gets.ts';
+import { describeGrowing } from './conformance-growing.ts';
 import { describeKeys } from './conformance-keys.ts';
 import { describeLocks } from './conformance-locks.ts';
 import { describePending } from './conformance-pending.ts';
@@ -47,6 +48,7 @@ export function describeStore(kind: string, build: () => Promise<StoreFixture>):
 
     describePuts(under);
     describePending(under);
+    describeGrowing(under);
     describeGets(under);
     describeKeys(under);
     describeLocks(under);

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { bytesSource, type Store } from '../../../engine/stores/index.ts';
-import type { PendingPut, PutSource, StoreCapabilities } from '../../../engine/stores/store.ts';
+import type { GrowingSource, PendingPut, PutSource, StoreCapabilities } from '../../../engine/stores/store.ts';
 
 /** What a kind of store brings, so that the suites can try it. */
 export interface StoreFixture {
@@ -63,12 +63,59 @@ export function troubled({ bytes, promise, breaksAt = Number.POSITIVE_INFINITY, 
         const end = Math.min(bytes.length, offset + length);
         for (let at = offset; at < end; at += 65_536) {
           if (at + 65_536 > breaksAt) throw new Error('the source broke');
-          yield bytes.subarray(at, Math.min(end, at + 65_536));
+          yield Buffer.from(bytes.subarray(at, Math.min(end, at + 65_536)));
         }
       }
       return Readable.from(chunks(), { objectMode: false });
     },
   };
+}
+
+export interface ByHand extends GrowingSource {
+  grow(bytes: Uint8Array): ByHand;
+  /** @param sha256 what it says of itself, where that is not the truth */
+  end(sha256?: string): ByHand;
+  giveUp(error: Error): ByHand;
+}
+
+/** A source that grows when it is told to. */
+export function growing(): ByHand {
+  let bytes = Buffer.alloc(0);
+  let end: { bytes: number; sha256: string } | null = null;
+  let failure: Error | null = null;
+  let changed = Promise.withResolvers<void>();
+  const change = () => {
+    changed.resolve();
+    changed = Promise.withResolvers<void>();
+    return source;
+  };
+  const source: ByHand = {
+    async reach(wanted, signal) {
+      for (;;) {
+        signal?.throwIfAborted();
+        if (failure) throw failure;
+        if (end) return end;
+        if (bytes.length >= wanted) return null;
+        const aborted = Promise.withResolvers<void>();
+        signal?.addEventListener('abort', () => aborted.resolve(), { once: true });
+        await Promise.race([changed.promise, aborted.promise]);
+      }
+    },
+    open: (offset, length) => Readable.from([Buffer.from(bytes.subarray(offset, offset + length))]),
+    grow(more) {
+      bytes = Buffer.concat([bytes, more]);
+      return change();
+    },
+    end(sha256 = sha256Of(bytes)) {
+      end = { bytes: bytes.length, sha256 };
+      return change();
+    },
+    giveUp(error) {
+      failure = error;
+      return change();
+    },
+  };
+  return source;
 }
 
 export const put = (store: Store, key: string, bytes: Uint8Array | string, options = {}) =>
