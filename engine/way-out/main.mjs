@@ -171,6 +171,9 @@ process.stdout.on('error', (error) => {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (!(error instanceof Problem)) throw error;
-  process.exitCode = tell(error);
+  const { syscall, message } = /** @type {NodeJS.ErrnoException} */ (error);
+  if (error instanceof Problem) process.exitCode = tell(error);
+  // What goes wrong while writing has its own words by now.
+  else if (syscall) process.exitCode = tell(new Problem('store', `The store cannot be read: ${message}.`));
+  else throw error;
 }

@@ -168,11 +168,22 @@ class Tree {
     const groups = new Set([process.getgid?.(), ...(process.getgroups?.() ?? [])]);
     for (const { entry, file } of this.restored()) {
       const isMine = entry.uid === process.getuid?.() && groups.has(entry.gid);
-      if (isRoot) ifThere(() => lchownSync(file, entry.uid, entry.gid));
+      if (isRoot) this.giveTo(entry, file);
       else if (!isMine) this.tally.add('owners, which only root may set', printable(entry.path));
       attributes.add(file.subarray(this.root.length + 1), entry.xattrs, printable(entry.path));
     }
     attributes.flush();
+  }
+
+  /** Root may not either where ids are not mapped, or on a file server that squashes root. @param {Entry} entry @param {Buffer} file */
+  giveTo(entry, file) {
+    try {
+      ifThere(() => lchownSync(file, entry.uid, entry.gid));
+    } catch (error) {
+      const code = codeOf(error) ?? '';
+      if (!['EPERM', 'EINVAL', 'ENOTSUP'].includes(code)) throw error;
+      this.tally.add(`owners, which cannot be set here (${code})`, printable(entry.path));
+    }
   }
 
   /** Modes and times; those of a folder once all is done that lies in it. */
