@@ -198,7 +198,7 @@ describe('a secret is never repeated', () => {
         (valueAt(copy, at.slice(0, -1)) as Record<string, unknown>)[at.at(-1) ?? ''] = pasted;
         expectUntold(pasted, toldOf(stringify(copy)));
       }),
-      { numRuns: 150 },
+      { numRuns: 100 },
     );
   });
 
@@ -222,7 +222,7 @@ describe('a secret is never repeated', () => {
         const text = good.slice(0, at) + (asLine ? `\n${pasted}\n` : pasted) + good.slice(at);
         expectUntold(pasted, toldOf(text));
       }),
-      { numRuns: 150 },
+      { numRuns: 100 },
     );
   });
 
