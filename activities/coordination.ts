@@ -7,6 +7,7 @@ import { readBytes, type Store } from '../engine/stores/index.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
 import { impossibleClaim } from '../policies/claims.ts';
 import { Failure } from '../policies/failure.ts';
+import { isHeld } from '../policies/hold.ts';
 import { planBackup } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type PruneStep, planPrune } from '../policies/prune.ts';
@@ -69,7 +70,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
         for (const copy of input.copies.filter((c) => c.state === 'verified')) {
           const store = await deps.store(copy.copy);
           backup = parseBackupJson(await readBytes(store, key), policy.keys.trusted);
-          const { modifiedAt, lockedUntil } = await store.head(key);
+          const { modifiedAt, lockedUntil, held } = await store.head(key);
           const impossible = impossibleClaim(backup, modifiedAt);
           if (impossible !== null) {
             throw new Failure('ValidationFailed', `${plan.pointId} does not count in ${copy.copy}: ${impossible}.`, {
@@ -85,6 +86,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
             publishedAt: modifiedAt,
             verifiedAt: modifiedAt,
             lockedUntil,
+            held,
             error: null,
           });
         }
@@ -99,6 +101,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
             publishedAt: null,
             verifiedAt: null,
             lockedUntil: null,
+            held: false,
             error: copy.error,
           });
         }
@@ -119,7 +122,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
         const points = await catalog.points({ source: input.source });
         return planPrune(
           policy.copies,
-          points.map((p) => ({ pointId: p.backup.id, copies: p.copies })),
+          points.map((p) => ({ pointId: p.backup.id, copies: p.copies, held: isHeld(p) })),
           new Date().toISOString(),
         );
       }),

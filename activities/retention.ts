@@ -1,7 +1,9 @@
 import { parseBackupJson } from '../engine/artifact/index.ts';
+import { readHoldNotes } from '../engine/holds/index.ts';
 import { readBytes, type Store } from '../engine/stores/index.ts';
 import { durationSeconds } from '../policies/duration.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
+import { holdInWords, openHolds } from '../policies/hold.ts';
 import type { CopyPolicy, Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix } from '../policies/recovery-point.ts';
 import { runActivity } from './failure.ts';
@@ -44,8 +46,8 @@ export function createRetentionActivities(deps: RetentionDependencies) {
       }),
 
     /**
-     * Removes one copy that is older, by the store's clock, than the policy keeps it there, once each of the other
-     * copies has shown that it holds the whole point. Idempotent.
+     * Removes one copy that is older, by the store's clock, than the policy keeps it there, and that no legal hold is
+     * on, once each of the other copies has shown that it holds the whole point. Idempotent.
      */
     pruneCopy: ({ source, pointId, copy }: CopyOfPoint): Promise<void> =>
       runActivity('prune', async () => {
@@ -53,7 +55,12 @@ export function createRetentionActivities(deps: RetentionDependencies) {
         const store = await deps.store(copy);
         const prefix = pointPrefix(source, pointId);
         await assertOlder(store, prefix, pruneAfter);
-        for (const other of others) await assertHolds(await deps.store(other.name), prefix, pointId, trusted);
+        await assertNotHeld(store, prefix);
+        for (const { name } of others) {
+          const other = await deps.store(name);
+          await assertHolds(other, prefix, pointId, trusted);
+          await assertNotHeld(other, prefix);
+        }
         await removePoint(store, prefix);
       }),
   };
@@ -97,6 +104,28 @@ async function assertOlder(store: Store, prefix: string, pruneAfter: string): Pr
   throw new Failure('UsageInvalid', `${store.name} has ${prefix} since ${publishedAt}, not yet for ${pruneAfter}.`, {
     next: 'Nothing was removed. If clocks disagree, "backupctl doctor" shows by how much.',
   });
+}
+
+/** In any one store: a hold that did not reach the others is one all the same. */
+async function assertNotHeld(store: Store, prefix: string): Promise<void> {
+  const { notes, problems } = await readHoldNotes(store, prefix);
+  const [open] = openHolds(notes);
+  const why = open
+    ? holdInWords(open)
+    : (problems[0] ?? ((await isHeldBy(store, prefix)) ? 'by the store itself' : null));
+  if (why === null) return;
+  throw new Failure('StoreDenied', `${prefix} is held in ${store.name}, ${why}.`, {
+    next: 'Nothing was removed. "backupctl hold list" shows who holds it; a person lifts it with "backupctl hold remove".',
+  });
+}
+
+async function isHeldBy(store: Store, prefix: string): Promise<boolean> {
+  try {
+    return (await store.head(prefix + backupJsonName)).held;
+  } catch (error) {
+    if (isFailure(error, 'ObjectMissing')) return false;
+    throw error;
+  }
 }
 
 async function assertHolds(store: Store, prefix: string, pointId: string, trusted: string[]): Promise<void> {

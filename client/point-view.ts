@@ -1,4 +1,5 @@
 import type { PointRecord } from '../engine/catalog/index.ts';
+import { openHolds } from '../policies/hold.ts';
 import type { Policy } from '../policies/policy.ts';
 import { judge321, type RuleVerdict } from '../policies/three-two-one.ts';
 
@@ -24,12 +25,16 @@ export interface PointView {
     verifiedAt: string | null;
     /** Object Lock: nobody removes it there before. */
     lockedUntil: string | null;
+    /** A legal hold that the store enforces. */
+    held: boolean;
     error: string | null;
   }[];
+  /** Legal holds that are not lifted. */
+  holds: { operator: string; reason: string; at: string }[];
   rule: RuleVerdict;
 }
 
-export function viewPoint({ backup, copies, storedBytes }: PointRecord, policy: Policy): PointView {
+export function viewPoint({ backup, copies, storedBytes, holds }: PointRecord, policy: Policy): PointView {
   const { sourceBytes, entries } = backup.content;
   const { checks } = backup.validation;
   return {
@@ -44,14 +49,16 @@ export function viewPoint({ backup, copies, storedBytes }: PointRecord, policy: 
     ratio: Number((sourceBytes / Math.max(1, storedBytes)).toFixed(3)),
     entries,
     checks: { passed: checks.filter((c) => c.passed).length, of: checks.length },
-    copies: copies.map(({ copy, state, publishedAt, verifiedAt, lockedUntil, error }) => ({
+    copies: copies.map(({ copy, state, publishedAt, verifiedAt, lockedUntil, held, error }) => ({
       copy,
       state,
       publishedAt,
       verifiedAt,
       lockedUntil,
+      held,
       error,
     })),
+    holds: openHolds(holds).map(({ operator, reason, at }) => ({ operator, reason, at })),
     rule: judge321({
       siteRegion: policy.site.region,
       production: { medium: 'disk' },

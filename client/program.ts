@@ -109,6 +109,26 @@ export function createProgram(execute: Execute): Command {
       (await import('./commands/restore.ts')).restore(context, { source, ...options }),
   );
 
+  const hold = program.command('hold').description('legal holds: what nobody may remove until a person lifts it');
+  for (const [action, words] of [
+    ['add', 'hold a recovery point in every copy'],
+    ['remove', 'lift the hold on a recovery point'],
+  ] as const) {
+    on<[string], { operator?: string; reason?: string }>(
+      hold
+        .command(action)
+        .argument('<id>')
+        .description(words)
+        .option('--operator <name>', 'who asks for it')
+        .option('--reason <text>', 'why'),
+      async (context, options, id) => (await import('./commands/hold.ts')).hold(context, { action, id, ...options }),
+    );
+  }
+  on<[], { all: boolean }>(
+    hold.command('list').description('what is held, by whom and why').option('--all', 'also what was lifted', false),
+    async (context, options) => (await import('./commands/hold.ts')).holdList(context, options),
+  );
+
   const catalog = program.command('catalog').description('the index of recovery points');
   on<[], { from?: string; all: boolean }>(
     catalog

@@ -4,6 +4,8 @@ import type { CopyPolicy } from './policy.ts';
 /** One point of a source, as the catalog knows it. */
 export interface PrunablePoint {
   pointId: string;
+  /** A legal hold is on it. */
+  held?: boolean;
   copies: {
     copy: string;
     state: 'verified' | 'failed' | 'pruned';
@@ -24,7 +26,7 @@ export interface PruneStep {
 /**
  * Which copies may go (mission row B6): older than the copy's `pruneAfter` by the store's own clock, while every other
  * copy of the policy holds the point verified, and at least one other exists. The newest that lies there stays, and so
- * does what is locked.
+ * does what is locked or held.
  *
  * @param points of one source, newest first
  * @param now ISO-8601
@@ -38,7 +40,7 @@ export function planPrune(copies: CopyPolicy[], points: PrunablePoint[], now: st
     if (others.length === 0) continue;
     const newest = newestIn(copy.name, points);
     for (const point of points) {
-      if (point === newest) continue;
+      if (point === newest || point.held) continue;
       const here = point.copies.find((c) => c.copy === copy.name);
       if (here?.state !== 'verified' || here.publishedAt === null || Date.parse(here.publishedAt) > limit) continue;
       if (here.lockedUntil && Date.parse(here.lockedUntil) > Date.parse(now)) continue;

@@ -38,16 +38,18 @@ export async function backupShow(context: Context, id: string): Promise<number |
             ? `kept: ${point.rule.copies} copies on ${point.rule.media.join(' and ')}, off-site in ${point.rule.offsiteRegions.join(', ')}`
             : `BREACHED: ${point.rule.breaches.join('\n')}`,
         ],
+        ...point.holds.map((h): [string, string] => ['held', `by ${h.operator} since ${shortTime(h.at)}: ${h.reason}`]),
         ...Object.entries(backup.facts).map(([name, value]): [string, string] => [name, String(value)]),
       ]),
       '',
       table(
-        ['copy', 'state', 'published', 'locked until', 'error'],
+        ['copy', 'state', 'published', 'locked until', 'held', 'error'],
         point.copies.map((c) => [
           c.copy,
           c.state,
           c.publishedAt ? shortTime(c.publishedAt) : '',
           c.lockedUntil ? shortTime(c.lockedUntil) : '',
+          c.held ? 'by the store' : point.holds.length > 0 ? 'by us' : '',
           c.error ?? '',
         ]),
       ),

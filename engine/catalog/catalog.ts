@@ -1,3 +1,4 @@
+import type { HoldNote } from '../../policies/hold.ts';
 import type { BackupJson } from '../../policies/recovery-point.ts';
 
 /** The index of recovery points in PostgreSQL. The stores are the truth: rebuild() makes it again from any of them. */
@@ -9,8 +10,13 @@ export interface Catalog {
   recordPoint(backup: BackupJson): Promise<void>;
   /** Says what became of one copy. Idempotent. */
   recordCopy(copy: CopyRecord): Promise<void>;
-  /** Makes the row say this, whatever it said before, with these copies and no others. For rebuilding: all or nothing. */
-  replacePoint(backup: BackupJson, copies: CopyRecord[]): Promise<void>;
+  /**
+   * Makes the row say this, whatever it said before, with these copies and no others; notes on holds are added to those
+   * it has. For rebuilding: all or nothing.
+   */
+  replacePoint(backup: BackupJson, copies: CopyRecord[], holds: HoldNote[]): Promise<void>;
+  /** Notes that a legal hold was set or lifted, and in which copies the store now enforces it. Idempotent. */
+  recordHold(note: HoldNote, enforcedIn: string[]): Promise<void>;
   /** Removes one copy's row, and the point with its last verified copy. Idempotent. */
   forgetCopy(pointId: string, copy: string): Promise<void>;
 
@@ -44,6 +50,8 @@ export interface CopyRecord {
   verifiedAt: string | null;
   /** Object Lock on its backup.json, by which nothing of it goes before; null where there is none. ISO-8601. */
   lockedUntil: string | null;
+  /** The store itself lets nobody remove it: a legal hold is on it. */
+  held: boolean;
   /** One line, when failed. */
   error: string | null;
 }
@@ -53,6 +61,8 @@ export interface PointRecord {
   /** Sum of sealed objects. */
   storedBytes: number;
   copies: CopyRecord[];
+  /** Who set and lifted legal holds, and why; the oldest first. */
+  holds: HoldNote[];
 }
 
 export interface IncidentInput {

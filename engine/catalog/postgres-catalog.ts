@@ -1,6 +1,7 @@
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { Failure } from '../../policies/failure.ts';
+import type { HoldNote } from '../../policies/hold.ts';
 import { backupJson, storedBytes } from '../../policies/recovery-point.ts';
 import type { Catalog, CopyRecord, IncidentRecord, JobRecord, PointRecord } from './catalog.ts';
 import { asFailure, assertUri } from './failures.ts';
@@ -104,7 +105,7 @@ export async function openCatalog({ dsn, onError }: CatalogOptions): Promise<Cat
       await query(upsertCopy, copyValues(c));
     },
 
-    async replacePoint(backup, copies) {
+    async replacePoint(backup, copies, holds) {
       const values = [backup.id, backup.source.name, backup.capturedAt, JSON.stringify(backup)];
       await transaction(async (run) => {
         await run(
@@ -117,6 +118,18 @@ export async function openCatalog({ dsn, onError }: CatalogOptions): Promise<Cat
           copies.map((c) => c.copy),
         ]);
         for (const copy of copies) await run(upsertCopy, copyValues(copy));
+        for (const note of holds) await run(insertHold, holdValues(note));
+      });
+    },
+
+    async recordHold(note, enforcedIn) {
+      await transaction(async (run) => {
+        await run(insertHold, holdValues(note));
+        await run('UPDATE copies SET held = $2 WHERE point_id = $1 AND copy = ANY ($3)', [
+          note.point,
+          note.action === 'add',
+          enforcedIn,
+        ]);
       });
     },
 
@@ -133,20 +146,15 @@ export async function openCatalog({ dsn, onError }: CatalogOptions): Promise<Cat
     },
 
     async points(filter = {}) {
-      const rows = await query<{ backup: string; copies: CopyRow[] | null }>(
-        `SELECT backup, (SELECT jsonb_agg(c ORDER BY c.copy) FROM copies c WHERE c.point_id = p.id) AS copies
-           FROM points p WHERE ($1::text IS NULL OR source = $1) ORDER BY captured_at DESC, id LIMIT $2`,
+      const rows = await query<PointRow>(
+        `${selectPoint} WHERE ($1::text IS NULL OR source = $1) ORDER BY captured_at DESC, id LIMIT $2`,
         [filter.source ?? null, filter.limit ?? null],
       );
       return rows.map(pointOf);
     },
 
     async point(id) {
-      const rows = await query<{ backup: string; copies: CopyRow[] | null }>(
-        `SELECT backup, (SELECT jsonb_agg(c ORDER BY c.copy) FROM copies c WHERE c.point_id = p.id) AS copies
-           FROM points p WHERE id = $1`,
-        [id],
-      );
+      const rows = await query<PointRow>(`${selectPoint} WHERE id = $1`, [id]);
       return rows[0] ? pointOf(rows[0]) : null;
     },
 
@@ -206,13 +214,24 @@ export async function openCatalog({ dsn, onError }: CatalogOptions): Promise<Cat
   return catalog;
 }
 
-const upsertCopy = `INSERT INTO copies (point_id, copy, state, bytes, published_at, verified_at, locked_until, error)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+const selectPoint = `SELECT backup,
+    (SELECT jsonb_agg(c ORDER BY c.copy) FROM copies c WHERE c.point_id = p.id) AS copies,
+    (SELECT jsonb_agg(h.note ORDER BY h.at, h.action) FROM holds h WHERE h.point_id = p.id) AS holds
+  FROM points p`;
+
+const upsertCopy = `INSERT INTO copies (point_id, copy, state, bytes, published_at, verified_at, locked_until, held, error)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
   ON CONFLICT (point_id, copy) DO UPDATE
-  SET state = $3, bytes = $4, published_at = $5, verified_at = $6, locked_until = $7, error = $8`;
+  SET state = $3, bytes = $4, published_at = $5, verified_at = $6, locked_until = $7, held = $8, error = $9`;
+
+const insertHold = `INSERT INTO holds (point_id, at, action, note) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`;
+
+function holdValues(note: HoldNote): unknown[] {
+  return [note.point, note.at, note.action, JSON.stringify(note)];
+}
 
 function copyValues(c: CopyRecord): unknown[] {
-  return [c.pointId, c.copy, c.state, c.bytes, c.publishedAt, c.verifiedAt, c.lockedUntil, c.error];
+  return [c.pointId, c.copy, c.state, c.bytes, c.publishedAt, c.verifiedAt, c.lockedUntil, c.held, c.error];
 }
 
 interface CopyRow {
@@ -223,10 +242,17 @@ interface CopyRow {
   published_at: string | null;
   verified_at: string | null;
   locked_until: string | null;
+  held: boolean;
   error: string | null;
 }
 
-function pointOf(row: { backup: string; copies: CopyRow[] | null }): PointRecord {
+interface PointRow {
+  backup: string;
+  copies: CopyRow[] | null;
+  holds: HoldNote[] | null;
+}
+
+function pointOf(row: PointRow): PointRecord {
   const parsed = backupJson.safeParse(JSON.parse(row.backup));
   if (!parsed.success) {
     throw new Failure(
@@ -250,8 +276,10 @@ function pointOf(row: { backup: string; copies: CopyRow[] | null }): PointRecord
       publishedAt: iso(c.published_at),
       verifiedAt: iso(c.verified_at),
       lockedUntil: iso(c.locked_until),
+      held: c.held,
       error: c.error,
     })),
+    holds: row.holds ?? [],
   };
 }
 

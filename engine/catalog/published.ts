@@ -1,7 +1,9 @@
 import { impossibleClaim } from '../../policies/claims.ts';
 import { Failure, isFailure } from '../../policies/failure.ts';
+import { type HoldNote, holdPrefix } from '../../policies/hold.ts';
 import { type BackupJson, backupJsonName, pointPrefix, storedBytes } from '../../policies/recovery-point.ts';
 import { parseBackupJson } from '../artifact/backup-json.ts';
+import { readHoldNotes } from '../holds/index.ts';
 import { type ListedObject, readBytes, type Store } from '../stores/index.ts';
 import type { CopyRecord } from './catalog.ts';
 
@@ -9,6 +11,8 @@ import type { CopyRecord } from './catalog.ts';
 export interface Published {
   backup: BackupJson;
   copy: CopyRecord;
+  /** The notes on legal holds that lie beside it, the oldest first. */
+  holds: HoldNote[];
 }
 
 export interface ReadOptions {
@@ -86,9 +90,11 @@ async function readFolder(
     const backup = parseBackupJson(await readBytes(store, key), trusted);
     assertCounts(backup, prefix, sizes);
     // The very call that recording uses: a listing may tell the time more finely than a head.
-    const { modifiedAt, lockedUntil } = await store.head(key);
+    const { modifiedAt, lockedUntil, held } = await store.head(key);
     const impossible = impossibleClaim(backup, modifiedAt);
     if (impossible !== null) throw unfit('ValidationFailed', impossible);
+    const { notes, problems } = hasNotes(sizes) ? await readHoldNotes(store, prefix) : { notes: [], problems: [] };
+    problems.forEach(onProblem);
     return {
       backup,
       copy: {
@@ -99,8 +105,10 @@ async function readFolder(
         publishedAt: modifiedAt,
         verifiedAt: modifiedAt,
         lockedUntil,
+        held,
         error: null,
       },
+      holds: notes,
     };
   } catch (error) {
     if (!isFailure(error, 'Corrupt', 'SignatureInvalid', 'FormatUnsupported', 'ObjectMissing', 'ValidationFailed'))
@@ -108,6 +116,10 @@ async function readFolder(
     onProblem(`${store.name}/${key} does not count: ${error.message}`);
     return null;
   }
+}
+
+function hasNotes(sizes: Map<string, number>): boolean {
+  return [...sizes.keys()].some((name) => name.startsWith(holdPrefix));
 }
 
 function assertCounts(backup: BackupJson, prefix: string, sizes: Map<string, number>): void {

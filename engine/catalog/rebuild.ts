@@ -1,8 +1,9 @@
 import { Failure, isFailure } from '../../policies/failure.ts';
+import { type HoldNote, mergeNotes } from '../../policies/hold.ts';
 import type { BackupJson } from '../../policies/recovery-point.ts';
 import type { Store } from '../stores/index.ts';
 import type { Catalog, CopyRecord } from './catalog.ts';
-import { publishedAt, publishedIn } from './published.ts';
+import { type Published, publishedAt, publishedIn } from './published.ts';
 import { sameDocument } from './same-document.ts';
 
 export interface RebuildOptions {
@@ -41,12 +42,12 @@ export async function rebuildCatalog({ catalog, stores, trusted, from }: Rebuild
     trusted,
     ...(from === undefined ? {} : { from }),
   });
-  for (const { backup, copies } of looked.points.values()) {
+  for (const { backup, copies, holds } of looked.points.values()) {
     const known = await catalog.point(backup.id);
     const kept = (known?.copies ?? []).filter(
       (c) => staysAsItIs(c, looked) && !copies.some((found) => found.copy === c.copy),
     );
-    await catalog.replacePoint(backup, [...copies, ...kept]);
+    await catalog.replacePoint(backup, [...copies, ...kept], holds);
   }
   let forgotten = 0;
   for (const point of before) {
@@ -80,7 +81,7 @@ export async function verifyCatalog({ catalog, stores, trusted }: Omit<RebuildOp
   const looked = await lookInto({ stores, trusted });
   const differences = [...looked.problems];
   const known = new Map((await catalog.points()).map((p) => [p.backup.id, p]));
-  for (const { backup, copies } of looked.points.values()) {
+  for (const { backup, copies, holds } of looked.points.values()) {
     const point = known.get(backup.id);
     if (!point) {
       differences.push(`${backup.id} is in ${copies.map((c) => c.copy).join(', ')} but not in the catalog`);
@@ -89,12 +90,15 @@ export async function verifyCatalog({ catalog, stores, trusted }: Omit<RebuildOp
     if (!sameDocument(point.backup, backup)) {
       differences.push(`${backup.id}: its description in ${copies[0]?.copy} is not the catalog's`);
     }
+    if (mergeNotes(point.holds, holds).length > point.holds.length) {
+      differences.push(`${backup.id}: the catalog does not know all of its legal holds`);
+    }
     for (const copy of copies) {
       const row = point.copies.find((c) => c.copy === copy.copy);
       if (row?.state !== 'verified')
         differences.push(`${backup.id} is in ${copy.copy}, the catalog does not know that copy`);
       else if (!sameDocument(row, copy))
-        differences.push(`${backup.id}: size or time of its copy in ${copy.copy} are not the catalog's`);
+        differences.push(`${backup.id}: size, time, lock or hold of its copy in ${copy.copy} are not the catalog's`);
     }
   }
   for (const point of before.filter((p) => known.has(p.backup.id))) {
@@ -108,7 +112,7 @@ export async function verifyCatalog({ catalog, stores, trusted }: Omit<RebuildOp
 }
 
 interface Looked {
-  points: Map<string, { backup: BackupJson; copies: CopyRecord[] }>;
+  points: Map<string, { backup: BackupJson; copies: CopyRecord[]; holds: HoldNote[] }>;
   /** Stores that were read to their end. */
   read: Set<string>;
   unreachable: string[];
@@ -160,12 +164,13 @@ async function lookInto({ stores, trusted, from }: Omit<RebuildOptions, 'catalog
   return looked;
 }
 
-function take(looked: Looked, { backup, copy }: { backup: BackupJson; copy: CopyRecord }): void {
+function take(looked: Looked, { backup, copy, holds }: Published): void {
   const known = looked.points.get(backup.id);
   if (!known) {
-    looked.points.set(backup.id, { backup, copies: [copy] });
+    looked.points.set(backup.id, { backup, copies: [copy], holds });
   } else if (sameDocument(known.backup, backup)) {
     known.copies.push(copy);
+    known.holds = mergeNotes(known.holds, holds);
   } else {
     looked.problems.push(
       `${copy.copy} describes ${backup.id} otherwise than ${known.copies[0]?.copy}; it does not count there`,

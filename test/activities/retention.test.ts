@@ -3,7 +3,9 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { createRetentionActivities } from '../../activities/retention.ts';
+import { holdPoint } from '../../engine/holds/index.ts';
 import { bytesSource, type Store } from '../../engine/stores/index.ts';
+import { holdFormat } from '../../policies/hold.ts';
 import { backupJsonName } from '../../policies/recovery-point.ts';
 import {
   type MadePoint,
@@ -122,6 +124,29 @@ describe('pruning a copy', () => {
     await expect(prune(point)).rejects.toMatchObject({
       type: 'UsageInvalid',
       message: expect.stringContaining('not yet for 7d'),
+    });
+  });
+
+  describe.each(['near', 'far'])('held in %s', (name) => {
+    const place = () => (name === 'near' ? near : far);
+    const note = { format: holdFormat, source: 'shop', point: 'shop-1', operator: 'Ada', reason: 'a lawsuit' } as const;
+
+    test('is refused until a person lifts it', async () => {
+      days = 8;
+      await holdPoint(place(), point.backup, { ...note, action: 'add', at: '2026-03-01T08:00:00.000Z' });
+      await expect(prune(point)).rejects.toMatchObject({
+        type: 'StoreDenied',
+        message: expect.stringContaining(`is held in ${name}, by Ada since 2026-03-01 08:00:00Z: a lawsuit`),
+      });
+      await holdPoint(place(), point.backup, { ...note, action: 'remove', at: '2026-03-02T08:00:00.000Z' });
+      await prune(point);
+      expect(await keysOf(near)).toEqual([]);
+    });
+
+    test('is refused while a note cannot be read', async () => {
+      days = 8;
+      await place().put(`${prefixOf(point)}hold.1.json`, bytesSource('rubbish'), {});
+      await expect(prune(point)).rejects.toMatchObject({ type: 'StoreDenied' });
     });
   });
 

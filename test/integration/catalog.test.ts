@@ -53,6 +53,7 @@ const verified = (pointId: string, copy: string) => ({
   publishedAt: '2026-01-02T03:04:05.678Z',
   verifiedAt: '2026-01-02T03:04:05.678Z',
   lockedUntil: null,
+  held: false,
   error: null,
 });
 
@@ -117,6 +118,7 @@ describe('the catalog', () => {
       publishedAt: null,
       verifiedAt: null,
       lockedUntil: null,
+      held: false,
     });
     await catalog.forgetCopy('shop-1', 'onsite');
     await catalog.forgetCopy('shop-1', 'onsite');
@@ -311,7 +313,7 @@ describe('rebuilding the catalog', () => {
 
   test('follows the stores where the catalog says something else', async () => {
     const other = makePoint({ id: 'shop-1', facts: { other: 1 } });
-    await catalog.replacePoint(other.backup, [verified('shop-1', 'onsite')]);
+    await catalog.replacePoint(other.backup, [verified('shop-1', 'onsite')], []);
     await rebuildCatalog({ catalog, stores, trusted });
     const point = await catalog.point('shop-1');
     expect(point?.backup.facts).not.toHaveProperty('other');
@@ -326,6 +328,7 @@ describe('rebuilding the catalog', () => {
       publishedAt: null,
       verifiedAt: null,
       lockedUntil: null,
+      held: false,
     });
     await catalog.openIncident({ key: 'k', severity: 'warning', source: null, pointId: null, summary: 's', next: 'n' });
     await rebuildCatalog({ catalog, stores, trusted });
@@ -368,7 +371,7 @@ describe('rebuilding the catalog', () => {
     const before = await catalog.points();
     const differences = await verifyCatalog({ catalog, stores, trusted });
     expect(differences).toEqual([
-      expect.stringMatching(/^shop-2: size or time of its copy in onsite/),
+      expect.stringMatching(/^shop-2: size, time, lock or hold of its copy in onsite/),
       expect.stringMatching(/^shop-9 is in offsite but not in the catalog/),
       expect.stringMatching(/^shop-1 is not in onsite, where the catalog has it/),
     ]);

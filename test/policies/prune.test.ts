@@ -70,6 +70,10 @@ describe('pruning a copy', () => {
     expect(planPrune(copies, [point('new', 0), locked(-1)], now)).toHaveLength(1);
   });
 
+  test('leaves a point that is held', () => {
+    expect(planPrune(copies, [point('new', 0), { ...point('old', 8), held: true }], now)).toEqual([]);
+  });
+
   test('goes by when the store got a point, not by the order that points claim', () => {
     const madeUp = point('from-the-future', 9);
     expect(planPrune(copies, [madeUp, point('newest', 8)], now)).toEqual([

@@ -42,6 +42,7 @@ describe('what counts as a recovery point in a store', () => {
       publishedAt: modifiedAt,
       verifiedAt: modifiedAt,
       lockedUntil: null,
+      held: false,
     });
   });
 
