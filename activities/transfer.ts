@@ -90,10 +90,11 @@ export function createTransferActivities(deps: TransferDependencies) {
         const store = await deps.store(target.copy);
         const backup = await stagedBackup(target);
         const source = bytesSource(await readFile(staged(target, backupJsonName)));
-        await placeWayOut(store, signal);
+        const lock = await lockOptions(store, target);
+        await placeWayOut(store, { ...lock, signal });
         const stored = await store.put(keyOf(target, backupJsonName), source, {
           metadata: metadata(backup),
-          ...(await lockOptions(store, target)),
+          ...lock,
           signal,
         });
         assertLocked(target, store.name, stored);

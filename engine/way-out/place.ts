@@ -1,16 +1,18 @@
 import { Failure, isFailure } from '../../policies/failure.ts';
-import { bytesSource, type Store } from '../stores/index.ts';
+import { bytesSource, type PutOptions, type Store } from '../stores/index.ts';
 import { assembleWayOut, type WayOutFile } from './assemble.ts';
 
 let files: WayOutFile[] | null = null;
 
+export type WayOutOptions = Pick<PutOptions, 'lock' | 'signal'>;
+
 /**
  * Lays the script and the page that restore without this software at the root of a store, where they are not there
- * already. Their names carry their hashes, so that a newer version is a further object and nothing is overwritten. One
- * head for each when nothing is to be done. Throws ObjectExists when something else lies under such a name, and what the
- * store throws.
+ * already, and locks them for as long as asked: at least as long as what they restore. Their names carry their hashes,
+ * so that a newer version is a further object and nothing is overwritten. One head for each when nothing is to be done.
+ * Throws ObjectExists when something else lies under such a name, and what the store throws.
  */
-export async function placeWayOut(store: Store, signal?: AbortSignal): Promise<void> {
+export async function placeWayOut(store: Store, { lock, signal }: WayOutOptions = {}): Promise<void> {
   files ??= Object.values(assembleWayOut());
   for (const { name, text } of files) {
     const source = bytesSource(text);
@@ -18,9 +20,10 @@ export async function placeWayOut(store: Store, signal?: AbortSignal): Promise<v
       if (isFailure(error, 'ObjectMissing')) return null;
       throw error;
     });
-    if (found && found.bytes === source.bytes && found.sha256 === source.sha256) continue;
+    const isLocked = !lock || Date.parse(found?.lockedUntil ?? '') >= Date.parse(lock.until);
+    if (found && found.bytes === source.bytes && found.sha256 === source.sha256 && isLocked) continue;
     try {
-      await store.put(name, source, signal ? { signal } : {});
+      await store.put(name, source, { ...(lock ? { lock } : {}), ...(signal ? { signal } : {}) });
     } catch (error) {
       if (isFailure(error, 'ObjectMissing')) throw lostRace(store, name, error);
       if (!isFailure(error, 'ObjectExists')) throw error;

@@ -50,7 +50,8 @@ function stage(id: string): { point: MadePoint; target: { plan: BackupPlan; copy
   mkdirSync(dir, { recursive: true });
   for (const [name, bytes] of point.objects) writeFileSync(path.join(dir, name), bytes);
   writeFileSync(path.join(dir, backupJsonName), point.text);
-  const plan = { source: point.backup.source.name, pointId: id } as BackupPlan;
+  const copies = [{ name: 'near', deadlineMs: 60_000 }];
+  const plan = { source: point.backup.source.name, pointId: id, copies } as unknown as BackupPlan;
   return { point, target: { plan, copy: 'near' } };
 }
 

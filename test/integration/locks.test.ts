@@ -7,6 +7,7 @@ import { DefaultLogger } from '@temporalio/worker';
 import { createTransferActivities } from '../../activities/transfer.ts';
 import { examineStore } from '../../client/doctor/stores.ts';
 import { openStore, type Store } from '../../engine/stores/index.ts';
+import { assembleWayOut } from '../../engine/way-out/index.ts';
 import type { StoreAccess } from '../../policies/credentials.ts';
 import { planBackup } from '../../policies/plan.ts';
 import type { Policy } from '../../policies/policy.ts';
@@ -100,6 +101,22 @@ describe('a point of a class that is locked', () => {
       const { lockedUntil } = await store.head(prefixOf(point) + name);
       expect(Date.parse(lockedUntil ?? '')).toBeGreaterThanOrEqual(Date.parse(modifiedAt) + 30 * day);
     }
+  });
+
+  test('has its way out locked as long, and longer with the next one', async () => {
+    const store = await open('vault', 'read');
+    const untils: number[] = [];
+    for (const name of ['weekly', 'yearly'] as const) {
+      const { point, plan } = await stage(name);
+      await copy(plan);
+      const { lockedUntil } = await store.head(prefixOf(point) + backupJsonName);
+      for (const file of Object.values(assembleWayOut())) {
+        const found = await store.head(file.name);
+        expect(Date.parse(found.lockedUntil ?? '')).toBeGreaterThanOrEqual(Date.parse(lockedUntil ?? ''));
+        untils.push(Date.parse(found.lockedUntil ?? ''));
+      }
+    }
+    expect(Math.max(...untils)).toBeGreaterThanOrEqual(Date.now() + 30 * day);
   });
 
   test('is not removed, not even by the role that removes', async () => {
