@@ -13,12 +13,15 @@ import {
 import { isFailure } from '../../../policies/failure.ts';
 import type { StoreCapabilities } from '../store.ts';
 import type { S3Context } from './context.ts';
-import { isS3Error } from './errors.ts';
+import { asFailure, assertListing, isS3Error } from './errors.ts';
 
 /** `unknown`: these credentials may not find out. */
 export type Answer = 'yes' | 'no' | 'unknown';
 
-/** What the bucket and the server do for these credentials. Each is looked for once, when it is first asked for. */
+/**
+ * What the bucket and the server do for these credentials. Each is looked for once, when it is first asked for. The
+ * server's errors come as they are: only the caller knows which object it is about.
+ */
 export interface Abilities {
   locking(): Promise<Answer>;
   /** `suspended` buckets make no new versions and may hold old ones. */
@@ -45,7 +48,7 @@ const probeMetadata = { about: 'probe' };
 const probeTags = { about: 'probe' };
 
 export function createAbilities(context: S3Context): Abilities {
-  const { client, options, call } = context;
+  const { client, options } = context;
   const Bucket = options.bucket;
 
   const locking = once(() =>
@@ -60,7 +63,7 @@ export function createAbilities(context: S3Context): Abilities {
       return Status === 'Enabled' ? 'yes' : Status === 'Suspended' ? 'suspended' : 'no';
     }),
   );
-  const puts = once(() => call(probeKey, () => probePuts(context)));
+  const puts = once(() => probePuts(context));
 
   return {
     locking,
@@ -69,10 +72,11 @@ export function createAbilities(context: S3Context): Abilities {
     all: once(async () => {
       const { conditional } = await puts();
       const [looks, checksums, resume, lock, versions] = await Promise.all([
-        call(probeKey, () => lookAtProbe(context)),
+        lookAtProbe(context),
         answer(() => probeChecksums(context)),
         answer(async () => {
-          await client.send(new ListMultipartUploadsCommand({ Bucket, MaxUploads: 1 }));
+          const found = await client.send(new ListMultipartUploadsCommand({ Bucket, MaxUploads: 1 }));
+          assertListing(context.place(''), found.Bucket);
           return 'yes';
         }),
         locking(),
@@ -88,17 +92,23 @@ export function createAbilities(context: S3Context): Abilities {
       };
     }),
   };
+}
 
-  /** What a look shows; a refusal shows nothing. */
-  async function answer<T extends string>(look: () => Promise<T | Answer>): Promise<T | Answer> {
-    try {
-      return await call('', look);
-    } catch (error) {
-      if (isFailure(error, 'CapabilityMissing', 'ObjectMissing')) return 'no';
-      if (isFailure(error, 'StoreDenied')) return 'unknown';
-      throw error;
-    }
+/** What a look shows; a refusal shows nothing. */
+async function answer<T extends string>(look: () => Promise<T | Answer>): Promise<T | Answer> {
+  try {
+    return await look();
+  } catch (error) {
+    const failure = asFailure(error, '');
+    if (isFailure(failure, 'CapabilityMissing', 'ObjectMissing')) return 'no';
+    if (isDenied(error)) return 'unknown';
+    throw error;
   }
+}
+
+/** The credentials are good, and may not do this. */
+function isDenied(error: unknown): boolean {
+  return isS3Error(error, 'AccessDenied', 'AccessForbidden', 'AllAccessDisabled');
 }
 
 function probeOf({ options, base }: S3Context, key: string): PutObjectCommandInput {
@@ -132,7 +142,7 @@ async function probePuts(context: S3Context): Promise<PutAbilities> {
       return 'made';
     } catch (error) {
       if (isS3Error(error, 'PreconditionFailed', 'ConditionalRequestConflict')) return 'there';
-      if (isS3Error(error, 'AccessDenied', 'AccessForbidden', 'AllAccessDisabled')) return 'denied';
+      if (isDenied(error)) return 'denied';
       if (!isRefusal(error)) throw error;
       // Storage classes are what most servers lack, then encryption; what is still refused is refused for another reason.
       if (!refuses.storageClass) refuses.storageClass = true;

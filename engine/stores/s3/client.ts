@@ -4,8 +4,6 @@ import { assertKey } from '../keys.ts';
 import type { S3Context, S3StoreOptions } from './context.ts';
 import { asFailure, unusableKey } from './errors.ts';
 
-/** A socket on which nothing moves for this long is dead. */
-const idleMaxMs = 120_000;
 /** Servers on a file system copy all parts before they answer the completion of an upload. */
 const thinkingMaxMs = 3_600_000;
 
@@ -16,7 +14,7 @@ export function createContext(given: S3StoreOptions): S3Context {
   const place = (key: string) => `${name} (bucket ${bucket})${key === '' ? '' : `, ${key}`}`;
   return {
     options,
-    client: createClient(options, idleMaxMs),
+    client: createClient(options, options.idleMaxMs ?? 120_000),
     patient: createClient(options, thinkingMaxMs),
     base,
     place,
@@ -47,6 +45,8 @@ function createClient(options: S3StoreOptions, socketTimeout: number): S3Client 
     ...(options.credentials ? { credentials: options.credentials } : {}),
     // The workflow tries again for hours; here only a hiccup is bridged.
     maxAttempts: 5,
+    // Without one, the SDK writes to the console.
+    logger: { debug() {}, info() {}, warn() {}, error() {} },
     // Every reader of ours checks what it reads, by SHA-256 or by decrypting it.
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestHandler: {

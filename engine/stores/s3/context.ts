@@ -20,6 +20,8 @@ export interface S3StoreOptions {
   partBytes?: number;
   /** Parts under way at once. */
   concurrency?: number;
+  /** A connection on which nothing moves for so long is given up. Default two minutes. */
+  idleMaxMs?: number;
 }
 
 /** What every call of this store shares. */

@@ -51,6 +51,11 @@ const byName: Record<string, Meaning> = {
   PermanentRedirect: region,
   IllegalLocationConstraintException: region,
   RequestTimeTooSkewed: clocks,
+  RequestTimeout: [
+    'StoreUnreachable',
+    'the request came too slowly',
+    'Look at the network; it is tried again by itself.',
+  ],
   NoSuchKey: ['ObjectMissing'],
   NotFound: ['ObjectMissing'],
   NoSuchVersion: ['ObjectMissing'],
@@ -189,5 +194,13 @@ export function notAsPromised(place: string, what: string): Failure {
 export function notWhole(place: string): Failure {
   return new Failure('ChecksumMismatch', `${place}: the server does not hold just the parts that were sent.`, {
     next: 'Nothing was stored; it is tried again by itself.',
+  });
+}
+
+/** A page of something else, as proxies and portals give it, must not pass for an empty bucket. */
+export function assertListing(place: string, bucket: string | undefined): void {
+  if (bucket) return;
+  throw new Failure('StoreUnreachable', `${place}: what answers is no S3 server.`, {
+    next: 'Check the endpoint and what stands between; it is tried again by itself.',
   });
 }

@@ -13,6 +13,7 @@ import { createAbilities } from './abilities.ts';
 import { createContext } from './client.ts';
 import type { S3StoreOptions } from './context.ts';
 import { createCopy } from './copy.ts';
+import { assertListing } from './errors.ts';
 import { createGet } from './get.ts';
 import { decodeMetadata } from './metadata.ts';
 import { noLock } from './new-object.ts';
@@ -23,20 +24,16 @@ import { listUploads } from './uploads.ts';
 /** A store in an S3 bucket. */
 export function createS3Store(options: S3StoreOptions): Store {
   const context = createContext(options);
-  const { client, patient, at, base, call, keyOf } = context;
+  const { client, patient, at, base, call, keyOf, place } = context;
   const { name, bucket } = options;
   const abilities = createAbilities(context);
 
   const store: Store = {
     name,
     kind: 's3',
-    capabilities: abilities.all,
+    capabilities: () => call('', abilities.all),
 
-    // Unlike HEAD, a listing tells why it is refused.
-    check: () =>
-      call('', async () => {
-        await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: base, MaxKeys: 1 }));
-      }),
+    check: () => check(''),
 
     ...createPuts(context, abilities, () => store),
 
@@ -52,7 +49,7 @@ export function createS3Store(options: S3StoreOptions): Store {
         return await call(key, async () => describe(key, await client.send(new HeadObjectCommand(where))));
       } catch (error) {
         // HEAD tells no reason: it may be the bucket that is not there, or in another region.
-        if (isFailure(error, 'ObjectMissing', 'StoreDenied')) await store.check();
+        if (isFailure(error, 'ObjectMissing', 'StoreDenied')) await check(key);
         throw error;
       }
     },
@@ -69,6 +66,7 @@ export function createS3Store(options: S3StoreOptions): Store {
             }),
           ),
         );
+        assertListing(place(prefix), page.Name);
         for (const { Key, Size, LastModified } of page.Contents ?? []) {
           const key = keyOf(Key);
           if (key !== null) yield { key, bytes: Size ?? 0, modifiedAt: (LastModified ?? new Date(0)).toISOString() };
@@ -115,6 +113,14 @@ export function createS3Store(options: S3StoreOptions): Store {
     },
   };
   return store;
+
+  /** Unlike HEAD, a listing tells why it is refused. */
+  function check(key: string): Promise<void> {
+    return call(key, async () => {
+      const { Name } = await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: base, MaxKeys: 1 }));
+      assertListing(place(key), Name);
+    });
+  }
 }
 
 function describe(key: string, head: HeadObjectCommandOutput): StoredObject {

@@ -9,7 +9,7 @@ import {
 import { Failure } from '../../../policies/failure.ts';
 import type { PendingPut } from '../store.ts';
 import type { S3Context } from './context.ts';
-import { isS3Error } from './errors.ts';
+import { assertListing, isS3Error } from './errors.ts';
 import type { NewObject } from './new-object.ts';
 import type { HeldPart } from './parts.ts';
 
@@ -78,7 +78,7 @@ export async function listParts({ client, at }: S3Context, key: string, uploadId
 
 /** Uploads that are neither completed nor aborted, whose key starts with the prefix. */
 export async function* listUploads(
-  { client, call, options, base, keyOf }: S3Context,
+  { client, call, options, base, keyOf, place }: S3Context,
   prefix: string,
 ): AsyncGenerator<PendingPut & { uploadId: string; startedAt: string }> {
   let page: { KeyMarker?: string; UploadIdMarker?: string } = {};
@@ -86,17 +86,21 @@ export async function* listUploads(
     const found = await call(prefix, () =>
       client.send(new ListMultipartUploadsCommand({ Bucket: options.bucket, Prefix: base + prefix, ...page })),
     );
-    for (const { Key, UploadId: uploadId, Initiated } of found.Uploads ?? []) {
+    assertListing(place(prefix), found.Bucket);
+    const uploads = found.Uploads ?? [];
+    const last = found.IsTruncated ? uploads.at(-1) : undefined;
+    // The last key of a page may have more uploads, so it waits for the next page: not every server that is told key and
+    // upload goes on after the two. Unless the page is all of one key.
+    const complete = uploads.filter((u) => u.Key !== last?.Key);
+    const before = complete.at(-1)?.Key;
+    for (const { Key, UploadId: uploadId, Initiated } of before === undefined ? uploads : complete) {
       const key = keyOf(Key);
       if (key === null || !uploadId) continue;
       const startedAt = (Initiated ?? new Date(0)).toISOString();
       yield { key, bytes: 0, sha256: '', token: JSON.stringify({ uploadId }), uploadId, startedAt };
     }
-    if (!found.IsTruncated || !found.NextKeyMarker) return;
-    page = {
-      KeyMarker: found.NextKeyMarker,
-      ...(found.NextUploadIdMarker ? { UploadIdMarker: found.NextUploadIdMarker } : {}),
-    };
+    if (!last?.Key || !last.UploadId) return;
+    page = before === undefined ? { KeyMarker: last.Key, UploadIdMarker: last.UploadId } : { KeyMarker: before };
   }
 }
 
