@@ -45,6 +45,40 @@ export function createProgram(execute: Execute): Command {
     async (context, _options, file) => (await import('./commands/policy-check.ts')).policyCheck(context, file),
   );
 
+  for (const [name, words, dryRun] of [
+    ['diff', 'show what applying the policy would change', true],
+    ['apply', "make Temporal's schedules what the policy says", false],
+  ] as const) {
+    on<[], object>(policy.command(name).description(words), async (context) =>
+      (await import('./commands/policy-apply.ts')).policyApply(context, { dryRun }),
+    );
+  }
+
+  const schedule = program.command('schedule').description('when backups start by themselves');
+  on<[], object>(
+    schedule.command('list').description('the next backup of each source, and whether its schedule is on'),
+    async (context) => (await import('./commands/schedule.ts')).scheduleList(context),
+  );
+  for (const [action, words] of [
+    ['pause', 'start no backup of a source by itself'],
+    ['resume', 'go by the calendar again'],
+  ] as const) {
+    on<[string], { operator?: string; reason?: string }>(
+      schedule
+        .command(action)
+        .argument('<source>')
+        .description(words)
+        .option('--operator <name>', 'who asks for it')
+        .option('--reason <text>', 'why'),
+      async (context, options, source) =>
+        (await import('./commands/schedule.ts')).scheduleSwitch(context, { source, action, ...options }),
+    );
+  }
+  on<[string], object>(
+    schedule.command('trigger').argument('<source>').description('make the backup that is due next, now'),
+    async (context, _options, source) => (await import('./commands/schedule.ts')).scheduleTrigger(context, { source }),
+  );
+
   const backup = program.command('backup').description('recovery points');
   on<[string], { level: string; wait: boolean }>(
     backup

@@ -1,7 +1,9 @@
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
+import { applyChanges, readWanted } from '../client/schedules.ts';
 import { Failure } from '../policies/failure.ts';
 import { roles } from '../policies/queues.ts';
+import { desiredSchedules, scheduleChanges } from '../policies/schedules.ts';
 import { runMainJob } from './main-job.ts';
 import { prepare } from './prepare.ts';
 import type { Stack } from './stack/stack.ts';
@@ -47,6 +49,9 @@ export async function runMain(stack: Stack, options: MainOptions, output: MainOu
     connection = await Connection.connect({ address: temporal.address });
     const client = new Client({ connection, namespace: temporal.namespace });
     step(`workers: ${roles.join(', ')}`);
+    const schedules = desiredSchedules(policy);
+    await applyChanges(client, scheduleChanges(schedules, await readWanted(client, schedules)));
+    step(`schedules: ${schedules.map((s) => s.id).join(', ') || 'none'}`);
     step('ready');
     print('');
     const failure = await runMainJob({

@@ -4,6 +4,7 @@ import { createCoordinationActivities } from '../activities/coordination.ts';
 import { createHostActivities } from '../activities/host.ts';
 import { createRecoveryActivities } from '../activities/recovery.ts';
 import { createRetentionActivities } from '../activities/retention.ts';
+import { createScheduleActivities } from '../activities/schedule.ts';
 import { createSlotActivities } from '../activities/slot.ts';
 import { createTransferActivities } from '../activities/transfer.ts';
 import { createValidationActivities } from '../activities/validation.ts';
@@ -78,6 +79,7 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
             store,
             announce: (event, signal) => notify({ policies: policy.notifications, event, resolveSecret, signal }),
           }),
+          ...createScheduleActivities({ policy, catalog: index }),
           ...createSlotActivities({ client, policy }),
           ...createWatchHolders({ isRunning: isRunning(client) }),
         };

@@ -1,4 +1,5 @@
 import type { AdmissionState } from '../policies/admission.ts';
+import type { Due } from '../policies/calendar.ts';
 import type { BackupClass, Level } from '../policies/recovery-point.ts';
 import type { RuleVerdict } from '../policies/three-two-one.ts';
 
@@ -40,6 +41,23 @@ export interface BackupResult {
   rule: RuleVerdict;
   phases: Phase[];
   warnings: string[];
+}
+
+/** Workflow type `scheduledBackup`; started by the schedule `backup/SOURCE`. */
+export interface ScheduledBackupInput {
+  source: string;
+  /** Make the backup that is due next, now: for people who trigger a schedule by hand. */
+  ahead?: boolean;
+}
+
+export interface ScheduledBackupResult {
+  source: string;
+  /** What the backup stands for, oldest first; empty when nothing was due. */
+  due: Due[];
+  /** What was missed for longer than the calendar's catch-up window, and is let go. */
+  lapsed: Due[];
+  /** Null when nothing was due. */
+  backup: BackupResult | null;
 }
 
 /** What a job could not remove at its end, because the host or a store was away. Workflow `cleanup` removes it later. */

@@ -3,3 +3,4 @@ export { backup } from './backup.ts';
 export { cleanup } from './cleanup.ts';
 export { coordinator } from './coordinator.ts';
 export { restore } from './restore.ts';
+export { scheduledBackup } from './scheduled-backup.ts';

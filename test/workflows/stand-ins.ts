@@ -4,6 +4,7 @@ import type { CoordinationActivities, JobEnd } from '../../activities/coordinati
 import type { HostActivities } from '../../activities/host.ts';
 import type { RecoveryActivities } from '../../activities/recovery.ts';
 import type { RetentionActivities } from '../../activities/retention.ts';
+import type { ScheduleActivities } from '../../activities/schedule.ts';
 import type { SlotActivities } from '../../activities/slot.ts';
 import type { TransferActivities } from '../../activities/transfer.ts';
 import type { ValidationActivities } from '../../activities/validation.ts';
@@ -13,6 +14,7 @@ import { queues } from '../../policies/queues.ts';
 import { type Check, checkNames } from '../../policies/recovery-point.ts';
 
 type Activities = CoordinationActivities &
+  ScheduleActivities &
   SlotActivities &
   HostActivities &
   ValidationActivities &
@@ -27,7 +29,7 @@ type OutputOf<S extends Step> = Awaited<ReturnType<Activities[S]>>;
 const places: Record<string, Step[]> = {
   [queues.coordination]: [
     ...(['planBackup', 'recordPoint', 'planPrune', 'recordPruned', 'announceJob', 'concludeJob'] as const),
-    ...(['resolveLeftovers', 'requestSlot', 'releaseSlot'] as const),
+    ...(['resolveLeftovers', 'requestSlot', 'releaseSlot', 'decideBackup'] as const),
   ],
   [queues.backup('local')]: ['sealPoint', 'signPoint', 'discardStaging'],
   [queues.validation('local')]: ['checkSealed', 'testRestore'],
@@ -121,6 +123,7 @@ const rule = {
 
 /** How each step answers when all is well. */
 const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputOf<S>> } = {
+  decideBackup: () => ({ backup: null, due: [], lapsed: [] }),
   planBackup: () => plan,
   requestSlot: async () => {
     const { runId } = await grantSlot();
