@@ -17,6 +17,7 @@ async function decide(points: { startedAt: string; classes: BackupClass[] }[], a
     backup: { ...makePoint({ id: 'shop-1' }).backup, ...p },
     storedBytes: 1,
     copies: [],
+    holds: [],
   }));
   const { decideBackup } = createScheduleActivities({ policy, catalog: { points: async () => records } });
   return new MockActivityEnvironment().run(decideBackup, { source: 'shop', ahead });
