@@ -31,9 +31,12 @@ async function tried(sealed: Sealed, beforeCompare?: (uri: string) => Promise<vo
 
 async function within(uri: string, ...statements: string[]): Promise<void> {
   const client = new pg.Client({ connectionString: uri });
-  await client.connect();
-  for (const statement of statements) await client.query(statement);
-  await client.end();
+  try {
+    await client.connect();
+    for (const statement of statements) await client.query(statement);
+  } finally {
+    await client.end();
+  }
 }
 
 describe.each(['custom', 'directory'])('a database sealed in format %s', (format) => {
@@ -133,6 +136,15 @@ describe('a test restore', () => {
     await bench.sql('old', 'CREATE TABLE t (a text)', `INSERT INTO t VALUES ('été'), ('ÿ')`);
     const { content } = await tried(await bench.seal(bench.source('old', { fingerprint: 'source' })));
     expect(content).toMatchObject({ passed: true });
+  });
+
+  test('lets nobody else on the machine look at what it restores', async () => {
+    await tried(sealed, async (uri) => {
+      const withoutPassword = new URL(uri);
+      withoutPassword.password = '';
+      await expect(within(withoutPassword.href, 'SELECT')).rejects.toThrow(/password/);
+      await within(uri, 'SELECT');
+    });
   });
 
   test('leaves no server and no file when it is aborted', async () => {

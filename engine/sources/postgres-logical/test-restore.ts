@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
@@ -60,7 +61,13 @@ export async function testRestoreDatabase(point: PointReader, options: DatabaseT
     );
     const files = await unpackDump(point, place.unpacked, options);
     signal.throwIfAborted();
-    instance = await createPostgresInstance({ dataDir: place.dataDir, binDir: tools.binDir, settings });
+    instance = await createPostgresInstance({
+      dataDir: place.dataDir,
+      binDir: tools.binDir,
+      settings,
+      // Everybody on this machine reaches its port, and behind it lies what was backed up.
+      password: randomBytes(18).toString('hex'),
+    });
     const uri = instance.uri(database);
     const connectionTo = (to: string): Connection => ({ ...connectionFromUri(to), sslmode: 'disable' });
     await prepareServer(connectionTo(instance.uri()), files, facts, tools, signal);
