@@ -8,7 +8,7 @@ import type { ArtifactWriter } from './writer.ts';
 
 /**
  * The manifest's entries when they come in an order that is not ours, e.g. that of a server: sorted by an external merge
- * sort, so that memory stays at some 32 MiB whatever their number.
+ * sort, so that memory stays at some 12 MiB whatever their number, and no single sort takes long.
  */
 export interface SortedEntries {
   add(entry: Entry, blocks: Block[]): void;
@@ -23,7 +23,8 @@ interface Item {
   blocks: Block[];
 }
 
-const memoryBytesMax = 32 * 1024 * 1024;
+const memoryBytesMax = 12 * 1024 * 1024;
+const chunkLength = 256 * 1024;
 /** What one of each takes up, roughly. */
 const entryBytes = 600;
 const blockBytes = 250;
@@ -63,8 +64,16 @@ export function sortedEntries(
   };
 }
 
+/** As text, in pieces that are worth a write each. */
 function* lines(items: Item[]): Generator<string> {
-  for (const { entry, blocks } of items) yield `${encodeEntry(entry)}\t${JSON.stringify(blocks)}\n`;
+  let text = '';
+  for (const { entry, blocks } of items) {
+    text += `${encodeEntry(entry)}\t${JSON.stringify(blocks)}\n`;
+    if (text.length < chunkLength) continue;
+    yield text;
+    text = '';
+  }
+  if (text !== '') yield text;
 }
 
 async function* readRun(file: string): AsyncGenerator<Item> {
