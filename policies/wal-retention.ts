@@ -1,3 +1,5 @@
+import { lsnOf } from './wal.ts';
+
 /** A kept point of a physical PostgreSQL source. WAL positions are as PostgreSQL writes them: `16/B374D848`. */
 export interface WalPoint {
   pointId: string;
@@ -31,13 +33,13 @@ export function walNeed(kept: WalPoint[], { storeNow, windowMs }: { storeNow: st
   const inWindow = byTime.slice(byTime.indexOf(base));
   // A point on a timeline that began earlier, after a restore, may begin before the base.
   const starts = inWindow.map((p) => rootOf(kept, p).walStart);
-  return { from: starts.reduce((a, b) => (position(b) < position(a) ? b : a)), ranges };
+  return { from: starts.reduce((a, b) => (lsnOf(b) < lsnOf(a) ? b : a)), ranges };
 }
 
 /** Whether nothing needs a stretch of WAL, `start` included and `end` not. */
 export function mayExpireWal(need: WalNeed, { start, end }: { start: string; end: string }): boolean {
-  if (need.from !== null && position(end) > position(need.from)) return false;
-  return need.ranges.every((r) => position(end) <= position(r.start) || position(start) > position(r.stop));
+  if (need.from !== null && lsnOf(end) > lsnOf(need.from)) return false;
+  return need.ranges.every((r) => lsnOf(end) <= lsnOf(r.start) || lsnOf(start) > lsnOf(r.stop));
 }
 
 function rootOf(kept: WalPoint[], point: WalPoint): WalPoint {
@@ -50,10 +52,4 @@ function rootOf(kept: WalPoint[], point: WalPoint): WalPoint {
     at = parent;
   }
   return at;
-}
-
-/** A position as a number: two halves of 32 bits in hexadecimal. */
-function position(lsn: string): bigint {
-  const [high = '', low = ''] = lsn.split('/');
-  return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
 }

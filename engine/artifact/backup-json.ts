@@ -1,5 +1,3 @@
-import { sign, verify } from 'node:crypto';
-import canonicalizeModule from 'canonicalize';
 import type { z } from 'zod';
 import { Failure } from '../../policies/failure.ts';
 import {
@@ -10,22 +8,12 @@ import {
   sealedPoint,
   type Validation,
 } from '../../policies/recovery-point.ts';
-import { publicKeyFrom, publicKeyOf, type SigningKey } from './keys.ts';
-
-/** The bytes that are signed: RFC 8785 canonical JSON of the document without its signature. */
-export function canonicalBytes(document: object): Buffer {
-  const text = canonicalizeModule(document);
-  if (text === undefined) throw new TypeError('a document without content cannot be signed');
-  return Buffer.from(text);
-}
+import type { SigningKey } from './keys.ts';
+import { signatureOf, verifies } from './signed.ts';
 
 /** Signs the description of a sealed and validated point. Returns the text of backup.json. */
 export function signBackupJson(point: SealedPoint & { validation: Validation }, key: SigningKey): string {
-  const value = sign(null, canonicalBytes(point), key).toString('base64');
-  const document: BackupJson = backupJson.parse({
-    ...point,
-    signature: { algorithm: 'ed25519', publicKey: publicKeyOf(key), value },
-  });
+  const document: BackupJson = backupJson.parse({ ...point, signature: signatureOf(point, key) });
   return `${JSON.stringify(document, null, 2)}\n`;
 }
 
@@ -58,15 +46,6 @@ export function parseBackupJson(bytes: Uint8Array | string, trusted: string[]): 
 /** Reads `sealed.json`, which describes a point that is staged and not yet signed. Throws Corrupt, FormatUnsupported. */
 export function parseSealedJson(bytes: Uint8Array | string): SealedPoint {
   return parse('sealed.json', sealedPoint, bytes);
-}
-
-function verifies(signed: object, { publicKey, value }: BackupJson['signature']): boolean {
-  try {
-    return verify(null, canonicalBytes(signed), publicKeyFrom(publicKey), Buffer.from(value, 'base64'));
-  } catch {
-    // The trusted key itself is none.
-    return false;
-  }
 }
 
 function parse<T>(name: string, schema: z.ZodType<T>, bytes: Uint8Array | string): T {

@@ -26,6 +26,14 @@ export type {
 } from './types.ts';
 export { verifyPoint } from './verify.ts';
 export {
+  createWalObject,
+  type OpenWal,
+  openWal,
+  readWalHeader,
+  type WalReading,
+  type WalWriter,
+} from './wal-object.ts';
+export {
   type ArtifactWriter,
   blockOf,
   type SealPointOptions,

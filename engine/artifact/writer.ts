@@ -22,7 +22,7 @@ import { createSealedFile, orFull, type SealedFile } from './sealed-file.ts';
 import type { Block, Entry, FrameResult, Piece, PieceResult } from './types.ts';
 
 export const sealedJsonName = 'sealed.json';
-const compressionLevel = 3;
+export const compressionLevel = 3;
 const manifestChunkBytes = 1024 * 1024;
 
 /** What a source seals into. */

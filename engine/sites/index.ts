@@ -8,4 +8,4 @@ export { createPostgresInstance, reapInstances } from './postgres-instance.ts';
 export { runSingleUser } from './postgres-single.ts';
 export { tied } from './tied.ts';
 export type { PostgresInstance } from './types.ts';
-export { unprivilegedUser } from './unprivileged.ts';
+export { type UnprivilegedUser, unprivilegedUser } from './unprivileged.ts';

@@ -16,14 +16,15 @@ export interface SingleUserOptions {
   signal: AbortSignal;
 }
 
-const tailBytes = 4_000;
+const tailBytes = 64_000;
+const killAfterMs = 10_000;
 
 /**
  * Runs commands in single-user mode (PostgreSQL manual, `postgres`): as the superuser, whatever its name, and after
- * whatever recovery the cluster needs. That a command fails is not told; a cluster that cannot be recovered or opened
- * throws TargetUnusable with what the server said.
+ * whatever recovery the cluster needs. Returns what the server said (the end of it); that a command fails is told there
+ * only. A cluster that cannot be recovered or opened throws TargetUnusable.
  */
-export async function runSingleUser(options: SingleUserOptions): Promise<void> {
+export async function runSingleUser(options: SingleUserOptions): Promise<string> {
   const { binDir, dataDir, settings, database, commands, signal } = options;
   const user = await unprivilegedUser();
   if (user) {
@@ -47,7 +48,12 @@ export async function runSingleUser(options: SingleUserOptions): Promise<void> {
   // One that ends early closes its stdin; its exit status tells why.
   server.stdin.on('error', () => {});
   server.stdin.end(commands.map((c) => `${c}\n`).join(''));
-  const end = () => server.kill('SIGQUIT');
+  let killTimer: NodeJS.Timeout | undefined;
+  const end = () => {
+    server.kill('SIGQUIT');
+    // While it waits for a command it has started, it hears of no signal but this one.
+    killTimer = setTimeout(() => server.kill('SIGKILL'), killAfterMs);
+  };
   signal.addEventListener('abort', end, { once: true });
   try {
     const status = await new Promise<string | null>((resolve, reject) => {
@@ -55,7 +61,7 @@ export async function runSingleUser(options: SingleUserOptions): Promise<void> {
       server.once('close', (code, by) => resolve(code === 0 ? null : (by ?? `exit status ${code}`)));
     });
     signal.throwIfAborted();
-    if (status === null) return;
+    if (status === null) return said;
     const lines = said.split('\n').filter((line) => line.trim() !== '');
     const from = lines.findIndex((line) => /(FATAL|PANIC|ERROR): /.test(line));
     throw new Failure(
@@ -64,9 +70,10 @@ export async function runSingleUser(options: SingleUserOptions): Promise<void> {
         .slice(from < 0 ? -3 : from)
         .slice(0, 4)
         .join(' | ')}`,
-      { next: 'Look at what the server says.', details: { said: said.slice(-1000) } },
+      { next: 'Look at what the server says.', details: { said: said.slice(-8000) } },
     );
   } finally {
+    clearTimeout(killTimer);
     signal.removeEventListener('abort', end);
   }
 }

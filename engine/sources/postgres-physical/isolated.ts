@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chown, rename, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import type { SourceFacts } from '../../../policies/recovery-point.ts';
@@ -11,6 +11,7 @@ import {
   unprivilegedUser,
 } from '../../sites/index.ts';
 import { type Connection, connect, connectionFromUri } from '../postgres/connection.ts';
+import { ownConfiguration } from './own-configuration.ts';
 
 /** A restored cluster in a server of its own, which nobody else can reach. */
 export interface Isolated {
@@ -41,14 +42,10 @@ const settings = {
   synchronous_commit: 'off',
   wal_level: 'minimal',
   max_wal_senders: '0',
-  archive_mode: 'off',
   max_wal_size: '4GB',
   maintenance_work_mem: '128MB',
   autovacuum: 'off',
   max_logical_replication_workers: '0',
-  max_prepared_transactions: '1000',
-  hot_standby: 'off',
-  ssl: 'off',
 };
 
 /** The database that every cluster has. */
@@ -62,30 +59,20 @@ const anyDatabase = 'template1';
 export async function openIsolated({ dataDir, workDir, tools, facts, signal }: IsolatedOptions): Promise<Isolated> {
   const role = `backup_check_${randomBytes(6).toString('hex')}`;
   const password = randomBytes(18).toString('hex');
-  const files = {
-    config_file: path.join(workDir, 'isolated.conf'),
-    hba_file: path.join(workDir, 'isolated.hba'),
-    ident_file: path.join(workDir, 'isolated.ident'),
-  };
+  const own = path.join(workDir, 'isolated');
   const user = await unprivilegedUser();
-  const write = async (file: string, text: string) => {
-    await writeFile(file, text, { mode: 0o600 });
-    if (user) await chown(file, user.uid, user.gid);
-  };
-  const removeFiles = async () => {
-    for (const file of Object.values(files)) await rm(file, { force: true });
-  };
+  const removeFiles = () => rm(own, { recursive: true, force: true });
   let instance: PostgresInstance | null = null;
   try {
-    await write(files.config_file, '# Settings are given on the command line.\n');
-    await write(files.hba_file, `host all ${role} 127.0.0.1/32 scram-sha-256\n`);
-    await write(files.ident_file, '');
+    await mkdir(own, { mode: 0o700 });
+    if (user) await chown(own, user.uid, user.gid);
+    const access = `host all ${role} 127.0.0.1/32 scram-sha-256\n`;
+    const all = { ...settings, ...(await ownConfiguration(own, user, access)) };
     // ALTER SYSTEM's settings would come back from here, whatever the configuration file.
     const automatic = path.join(dataDir, 'postgresql.auto.conf');
-    await rename(automatic, path.join(workDir, 'isolated.auto.conf')).catch((error: NodeJS.ErrnoException) => {
+    await rename(automatic, path.join(own, 'captured.auto.conf')).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;
     });
-    const all = { ...settings, ...files };
     await recover({ dataDir, tools, all, role, password, facts, signal });
     instance = await createPostgresInstance({
       dataDir,
@@ -117,8 +104,6 @@ export async function openIsolated({ dataDir, workDir, tools, facts, signal }: I
     await instance?.destroy();
     await removeFiles();
     throw error;
-  } finally {
-    await rm(path.join(workDir, 'isolated.auto.conf'), { force: true });
   }
 }
 

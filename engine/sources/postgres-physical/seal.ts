@@ -126,6 +126,7 @@ async function capture(backup: BaseBackup, { cluster, members, options }: Captur
         break;
       case 'end':
         captured.facts.endLsn = event.lsn;
+        captured.facts.stoppedAt = new Date().toISOString();
         break;
       case undefined:
         return captured;

@@ -1,0 +1,65 @@
+import { lsnOf, type TimelineHistory, type WalRange } from '../../../policies/wal.ts';
+import { parseWalKey, walPrefix } from '../../../policies/wal-bundle.ts';
+import { readWalHeader } from '../../artifact/index.ts';
+import type { Store } from '../../stores/index.ts';
+
+/** A range and where it lies. */
+export interface StoredRange extends WalRange {
+  key: string;
+  bytes: number;
+}
+
+/** What a store holds of a source's WAL. */
+export interface WalContents {
+  /** By the names alone. */
+  ranges: StoredRange[];
+  /** As their signed first lines say. */
+  histories: (TimelineHistory & { key: string })[];
+  /** Keys below the WAL of this source that are none of ours. */
+  strangers: string[];
+}
+
+export interface ContentsOptions {
+  store: Store;
+  source: string;
+  /** Public keys whose signature counts. */
+  trusted: string[];
+  signal?: AbortSignal;
+}
+
+/** Lists a source's WAL: one request for a thousand ranges, and one for each timeline but the first. */
+export async function listWal({ store, source, trusted, signal }: ContentsOptions): Promise<WalContents> {
+  const contents: WalContents = { ranges: [], histories: [], strangers: [] };
+  const historyKeys = new Map<number, string>();
+  for await (const { key, bytes } of store.list(walPrefix(source))) {
+    signal?.throwIfAborted();
+    const found = parseWalKey(source, key);
+    if (found?.kind === 'range') contents.ranges.push({ ...found.range, key, bytes });
+    else if (found) historyKeys.set(found.timeline, key);
+    else contents.strangers.push(key);
+  }
+  for (const [timeline, key] of historyKeys) {
+    const { header } = await readWalHeader({ store, source, key, trusted, ...(signal ? { signal } : {}) });
+    if (header.kind !== 'history') continue;
+    const ancestors = header.ancestors.map((a) => ({ timeline: a.timeline, until: lsnOf(a.until) }));
+    contents.histories.push({ timeline, ancestors, key });
+  }
+  return contents;
+}
+
+/** The range that reaches furthest on the newest timeline: where an archive goes on. Null for none at all. */
+export function endOf({ ranges, histories }: WalContents): {
+  timeline: number;
+  end: bigint;
+  until: string;
+  histories: number[];
+} | null {
+  let last: StoredRange | null = null;
+  for (const range of ranges) {
+    const later = !last || range.timeline > last.timeline || (range.timeline === last.timeline && range.end > last.end);
+    if (later) last = range;
+  }
+  return (
+    last && { timeline: last.timeline, end: last.end, until: last.until, histories: histories.map((h) => h.timeline) }
+  );
+}
