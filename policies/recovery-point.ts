@@ -18,7 +18,7 @@ const timestamp = z.iso.datetime();
 const bytes = z.int().nonnegative();
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in lower-case hex');
 /** Names of points, sources and objects become parts of keys and paths: one plain segment, and no hidden one. */
-const plainName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'a plain name');
+export const plainName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'a plain name');
 
 export const objectRole = z.enum(['artifact', 'manifest', 'key']);
 export type ObjectRole = z.infer<typeof objectRole>;
@@ -33,8 +33,11 @@ export const sealedObject = z.strictObject({
 });
 export type SealedObject = z.infer<typeof sealedObject>;
 
-/** What the artifact holds once decrypted and decompressed. */
-export const contentFormat = z.enum(['pax-tar', 'parts']);
+/**
+ * What the artifact holds once decrypted and decompressed. `blocks`: what has changed since another point, in no order
+ * that means anything without the manifest.
+ */
+export const contentFormat = z.enum(['pax-tar', 'parts', 'blocks']);
 
 /** A named range of the decompressed artifact (format `parts`): how to cut it by hand. */
 export const contentPart = z.strictObject({ path: z.string(), offset: bytes, bytes });
@@ -125,7 +128,11 @@ export function pointPrefix(source: string, pointId: string): string {
 export const backupJsonName = 'backup.json';
 export const manifestName = 'manifest.ndjson.zst.tink';
 export const keyName = 'key.1.age';
-export const artifactNames = { 'pax-tar': 'data.tar.zst.tink', parts: 'data.parts.zst.tink' } as const;
+export const artifactNames = {
+  'pax-tar': 'data.tar.zst.tink',
+  parts: 'data.parts.zst.tink',
+  blocks: 'data.blocks.zst.tink',
+} as const;
 
 /** Sum of the sealed objects, i.e. what a copy occupies but for backup.json itself. */
 export function storedBytes(point: Pick<SealedPoint, 'objects'>): number {

@@ -3,7 +3,6 @@ import { giveBack } from '../give-back.ts';
 import type { UnpackBlock } from './frame-jobs.ts';
 import { acquireFramePool, FrameWriteError } from './frame-pool.ts';
 import { frameProblem, type PointReader } from './reader.ts';
-import type { StreamDecryptor } from './tink.ts';
 import type { Block } from './types.ts';
 
 /** One block and the place where its bytes belong. */
@@ -33,6 +32,7 @@ const gapBytesMax = 256 * 1024;
 const rangesAhead = 2;
 
 interface Frame {
+  artifact: number;
   offset: number;
   bytes: number;
   blocks: UnpackBlock[];
@@ -40,20 +40,20 @@ interface Frame {
 
 /**
  * Writes blocks into files: windows of targets are sorted by where their frames lie, neighbouring frames come by one
- * ranged read, threads decompress, verify and write. Memory stays at one window and a few ranges.
- * Throws Corrupt (naming the frame) and TargetUnusable.
+ * ranged read, threads decompress, verify and write. Each block is read from the one artifact that has it: a chain is
+ * not replayed. Memory stays at one window and a few ranges. Throws Corrupt (naming the frame), ChainBroken and
+ * TargetUnusable.
  */
 export async function extract(
   reader: PointReader,
   targets: AsyncIterable<ExtractTarget>,
   { signal, onProgress }: ExtractOptions,
 ): Promise<void> {
-  const artifact = await reader.artifact();
   const pool = acquireFramePool();
   const underWay = new Set<Promise<void>>();
   let failed: { error: unknown } | null = null;
   try {
-    for await (const { frames, bytes } of fetched(artifact, targets)) {
+    for await (const { frames, bytes } of fetched(reader, targets)) {
       const start = frames[0]?.offset ?? 0;
       for (const frame of frames) {
         signal.throwIfAborted();
@@ -80,7 +80,9 @@ export async function extract(
   async function write(frame: Frame, compressed: Uint8Array): Promise<void> {
     try {
       const { problems } = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: false });
-      if (problems[0]) throw frameProblem(reader, frame.offset, problems[0].what);
+      if (problems[0]) {
+        throw await frameProblem(reader, { artifact: frame.artifact, frameOffset: frame.offset }, problems[0].what);
+      }
       onProgress?.(frame.blocks.reduce((sum, b) => sum + b.bytes, 0));
     } catch (error) {
       if (!(error instanceof FrameWriteError)) throw error;
@@ -99,9 +101,9 @@ function rethrow(failed: { error: unknown } | null): void {
   if (failed) throw failed.error;
 }
 
-/** Ranges and their bytes in the order of the artifact, the next ones already on their way. */
+/** Ranges and their bytes in the order of each artifact, the next ones already on their way. */
 async function* fetched(
-  artifact: StreamDecryptor,
+  reader: PointReader,
   targets: AsyncIterable<ExtractTarget>,
 ): AsyncGenerator<{ frames: Frame[]; bytes: Buffer<ArrayBuffer> }> {
   const ahead: { frames: Frame[]; bytes: Promise<Buffer<ArrayBuffer>> }[] = [];
@@ -114,6 +116,7 @@ async function* fetched(
       const first = frames[0];
       const last = frames.at(-1);
       if (!first || !last) continue;
+      const artifact = await reader.artifact(first.artifact);
       const bytes = artifact.read(first.offset, last.offset + last.bytes - first.offset);
       // It is awaited in its turn, or never, when another one fails first.
       bytes.catch(() => {});
@@ -128,33 +131,42 @@ async function* fetched(
 
 async function* windows(targets: AsyncIterable<ExtractTarget>): AsyncGenerator<ExtractTarget[]> {
   let window: ExtractTarget[] = [];
-  let last = 0;
+  /** Where the last frame lay, by artifact. */
+  let lasts: number[] = [];
   let steps = 0;
   for await (const target of targets) {
     window.push(target);
-    if (target.block.frameOffset < last) steps++;
-    last = target.block.frameOffset;
+    const { artifact, frameOffset } = target.block;
+    if (frameOffset < (lasts[artifact] ?? 0)) steps++;
+    lasts[artifact] = frameOffset;
     const limit = steps > window.length / disorderedShare ? disorderedWindowBlocks : windowBlocks;
     if (window.length < limit) continue;
     yield window;
     window = [];
+    lasts = [];
     steps = 0;
   }
   if (window.length > 0) yield window;
 }
 
-/** Frames in the order of the artifact, grouped into what one read brings. */
+/** Frames in the order of each artifact, grouped into what one read brings. */
 function rangesOf(window: ExtractTarget[]): Frame[][] {
+  const byArtifact = Map.groupBy(window, ({ block }) => block.artifact);
+  return [...byArtifact].flatMap(([artifact, targets]) => rangesIn(artifact, targets));
+}
+
+function rangesIn(artifact: number, targets: ExtractTarget[]): Frame[][] {
   const frames = new Map<number, Frame>();
-  for (const { block, path, fileOffset, sparse } of window) {
-    const frame = frames.get(block.frameOffset) ?? { offset: block.frameOffset, bytes: block.frameBytes, blocks: [] };
+  for (const { block, path, fileOffset, sparse } of targets) {
+    const { frameOffset: offset, frameBytes: bytes } = block;
+    const frame = frames.get(offset) ?? { artifact, offset, bytes, blocks: [] };
     frame.blocks.push({
       offset: block.offset,
       bytes: block.bytes,
       sha256: block.sha256,
       target: { path, fileOffset, sparse },
     });
-    frames.set(block.frameOffset, frame);
+    frames.set(offset, frame);
   }
   const ranges: Frame[][] = [];
   let range: Frame[] = [];

@@ -27,8 +27,9 @@ function pack(job: PackJob): ThreadReply {
     let at = 0;
     for (const piece of job.pieces) {
       const bytes = piece.kind === 'bytes' ? piece.bytes.length : piece.bytes;
-      pieces.push(fill(piece, input.subarray(at, at + bytes), at));
-      at += bytes;
+      const result = fill(piece, input.subarray(at, at + bytes), at);
+      pieces.push(result);
+      if (!result.isKnown) at += bytes;
     }
     content = input.subarray(0, at);
   }
@@ -53,7 +54,8 @@ function fill(piece: Piece, into: Buffer, offset: number): PieceResult {
       return result;
     case 'file': {
       const read = readFile(piece.path, piece.offset, into, piece.expect);
-      return { ...result, ...read, sha256: sha256(into) };
+      const found = sha256(into);
+      return { ...result, ...read, sha256: found, ...(found === piece.known ? { isKnown: true } : {}) };
     }
   }
 }

@@ -13,6 +13,7 @@ export {
 export { blockBytesMax, frameBytesMax } from './limits.ts';
 export { comparePaths } from './manifest.ts';
 export { openPoint, type PointReader } from './reader.ts';
+export { type Base, openReference } from './reference.ts';
 export { sortedEntries } from './sorted-entries.ts';
 export type {
   Block,

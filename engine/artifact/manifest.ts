@@ -1,6 +1,7 @@
 import { Failure } from '../../policies/failure.ts';
+import { plainName } from '../../policies/recovery-point.ts';
 import { frameBytesMax, frameCompressedMax } from './limits.ts';
-import type { Block, Entry, EntryType, EntryWithBlocks } from './types.ts';
+import type { ArtifactName, Block, Entry, EntryType, EntryWithBlocks } from './types.ts';
 
 /** The manifest's lines, NDJSON with short keys because there are millions of them. Specified in docs/format.md. */
 
@@ -12,7 +13,7 @@ export interface ManifestHeader {
   /** The point's id. */
   id: string;
   /** Artifacts that blocks refer to by index; 0 is the point's own. */
-  artifacts: { id: string; source: string }[];
+  artifacts: ArtifactName[];
 }
 
 const typeLetters = {
@@ -223,7 +224,9 @@ export async function decodeManifest(
 function isHeader(header: Partial<ManifestHeader>): header is ManifestHeader {
   const { id, artifacts } = header;
   if (typeof id !== 'string' || !Array.isArray(artifacts)) return false;
-  const whole = artifacts.every((a) => isObject(a) && typeof a.id === 'string' && typeof a.source === 'string');
+  // They become parts of keys and paths.
+  const isPlain = (name: unknown) => plainName.safeParse(name).success;
+  const whole = artifacts.every((a) => isObject(a) && isPlain(a.id) && isPlain(a.source));
   return whole && artifacts[0]?.id === id;
 }
 

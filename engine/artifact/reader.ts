@@ -13,12 +13,12 @@ import { readBytes, type Store } from '../stores/index.ts';
 import { parseBackupJson, parseSealedJson } from './backup-json.ts';
 import { acquireFramePool } from './frame-pool.ts';
 import { keyCheckOf, unwrapKey } from './keys.ts';
-import { frameBlocksMax, frameBytesMax, frameCompressedMax } from './limits.ts';
+import { frameBlocksMax, frameBytesMax } from './limits.ts';
 import { decodeManifest } from './manifest.ts';
+import { manifestLines } from './manifest-lines.ts';
 import { openStream, type StreamDecryptor } from './tink.ts';
-import type { EntryWithBlocks } from './types.ts';
+import type { ArtifactName, EntryWithBlocks } from './types.ts';
 import { sealedJsonName } from './writer.ts';
-import { splitFrames } from './zstd-frames.ts';
 
 /** A recovery point opened for reading. Everything it returns has been authenticated. */
 export interface PointReader {
@@ -26,8 +26,13 @@ export interface PointReader {
   readonly store: Store;
   readonly prefix: string;
   readonly key: Uint8Array;
-  /** The sealed artifact, for random access. */
-  artifact(): Promise<StreamDecryptor>;
+  /**
+   * The sealed artifact that blocks with this index lie in, for random access: 0, the point's own, unless told; others
+   * are those of points that this one needs. Throws ChainBroken when such a point is not there.
+   */
+  artifact(index?: number): Promise<StreamDecryptor>;
+  /** Whose artifacts blocks refer to by index, the point itself first. */
+  artifacts(): Promise<ArtifactName[]>;
   /** From the manifest, in order. */
   entries(): AsyncIterable<EntryWithBlocks>;
   /** The decompressed bytes of one entry (format `parts`: a part by name), every block checked against the manifest. */
@@ -44,6 +49,8 @@ export interface OpenPointOptions {
   trusted?: string[];
   /** Read `sealed.json` of a staged point instead of the signed backup.json of a published one. */
   sealed?: boolean;
+  /** Where the points lie that this one needs; by default, beside it. */
+  parents?: { store: Store; trusted: string[] };
   signal?: AbortSignal;
 }
 
@@ -69,38 +76,67 @@ export async function openPoint(options: OpenPointOptions): Promise<PointReader>
     if (bytes !== object.bytes) throw corrupt(`${prefix}${object.name} has ${bytes} bytes instead of ${object.bytes}`);
     return openObject({ store, prefix, backup, key }, role, options.signal);
   };
-  let artifact: Promise<StreamDecryptor> | null = null;
+  const openManifest = async () => {
+    const lines = manifestLines(plaintext(await open('manifest')));
+    const { header, entries } = await decodeManifest(lines[Symbol.asyncIterator]());
+    if (header.id !== id) throw corrupt(`the manifest is that of ${header.id}, not of ${id}`);
+    return { names: header.artifacts, entries };
+  };
+  let names: ArtifactName[] | null = null;
+  const opened = new Map<number, Promise<StreamDecryptor>>();
+  const openArtifact = async (index: number) => {
+    if (index === 0) return open('artifact');
+    const name = (await reader.artifacts())[index];
+    if (!name) throw corrupt(`${id} has no artifact ${index}`);
+    return openOther(options, name);
+  };
   const reader: PointReader = {
     backup,
     store,
     prefix,
     key,
-    artifact: () => {
-      artifact ??= open('artifact').catch((error: unknown) => {
+    artifact: (index = 0) => {
+      const known = opened.get(index);
+      if (known !== undefined) return known;
+      const artifact = openArtifact(index).catch((error: unknown) => {
         // What failed once may come right: a store that was out of reach is asked again.
-        artifact = null;
+        opened.delete(index);
         throw error;
       });
+      opened.set(index, artifact);
       return artifact;
     },
+    async artifacts() {
+      if (names) return names;
+      const manifest = await openManifest();
+      await manifest.entries.return(undefined);
+      names = manifest.names;
+      return names;
+    },
     async *entries() {
-      const lines = manifestLines(await open('manifest'));
-      const { header, entries } = await decodeManifest(lines[Symbol.asyncIterator]());
-      if (header.id !== id) throw corrupt(`the manifest is that of ${header.id}, not of ${id}`);
-      if (header.artifacts.length !== 1) {
-        throw new Failure(
-          'FormatUnsupported',
-          `${id} refers to blocks of other points, which this version cannot read.`,
-          {
-            next: 'Use a newer version of this software to read it.',
-          },
-        );
-      }
-      yield* entries;
+      const manifest = await openManifest();
+      names = manifest.names;
+      yield* manifest.entries;
     },
     content: (path, signal) => Readable.from(contentOf(reader, path, signal), { objectMode: false }),
   };
   return reader;
+}
+
+/** The artifact of a point that another one needs. Nothing else of it is read, but what it takes to trust it. */
+async function openOther(options: OpenPointOptions, { id, source }: ArtifactName): Promise<StreamDecryptor> {
+  const { store, trusted } = options.parents ?? { store: options.store, trusted: options.trusted ?? [] };
+  try {
+    const { identity, signal } = options;
+    const other = await openPoint({ store, source, id, identity, trusted, ...(signal ? { signal } : {}) });
+    return await other.artifact();
+  } catch (error) {
+    if (!isFailure(error, 'PointUnknown', 'ObjectMissing', 'KeyMissing', 'SignatureInvalid')) throw error;
+    throw new Failure('ChainBroken', `${options.id} needs ${source}/${id}: ${error.message}`, {
+      next: 'Use another copy; "backupctl backup verify" shows which are whole.',
+      cause: error,
+    });
+  }
 }
 
 async function readDescription(options: OpenPointOptions, prefix: string): Promise<SealedPoint> {
@@ -161,35 +197,11 @@ export async function* plaintext(stream: StreamDecryptor): AsyncGenerator<Buffer
   }
 }
 
-/** Far more than any entry with its attributes, or a line of blocks. */
-const lineLengthMax = 16 * 1024 * 1024;
-
-async function* manifestLines(stream: StreamDecryptor): AsyncGenerator<string> {
-  const pool = acquireFramePool();
-  let rest = '';
-  const decoder = new TextDecoder();
-  try {
-    for await (const compressed of splitFrames(plaintext(stream), frameCompressedMax)) {
-      const { content, problems } = await pool.unpack({ compressed, blocks: [], wantContent: true });
-      if (problems[0] || !content) throw corrupt(`a frame of the manifest ${problems[0]?.what ?? 'is empty'}`);
-      rest += decoder.decode(content, { stream: true });
-      const lines = rest.split('\n');
-      rest = lines.pop() ?? '';
-      if (rest.length > lineLengthMax) throw corrupt('a line of the manifest has no end');
-      yield* lines;
-    }
-    if (rest !== '') yield rest;
-  } finally {
-    await pool.release();
-  }
-}
-
 /** One entry's bytes: frames are fetched in order, decompressed in the pool, verified. */
 async function* contentOf(reader: PointReader, path: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   const wanted = Buffer.from(path);
   const pool = acquireFramePool();
   try {
-    const artifact = await reader.artifact();
     for await (const entry of reader.entries()) {
       if (!wanted.equals(entry.path)) continue;
       const ahead: Promise<Uint8Array>[] = [];
@@ -206,10 +218,11 @@ async function* contentOf(reader: PointReader, path: string, signal?: AbortSigna
     throw corrupt(`${reader.backup.id} holds no ${path}`);
 
     async function openFrame(frame: FrameOfEntry): Promise<Uint8Array> {
+      const artifact = await reader.artifact(frame.artifact);
       const compressed = await artifact.read(frame.frameOffset, frame.frameBytes);
       const { content, problems } = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: true });
       giveBack(compressed.buffer);
-      if (problems[0] || !content) throw frameProblem(reader, frame.frameOffset, problems[0]?.what ?? 'is empty');
+      if (problems[0] || !content) throw await frameProblem(reader, frame, problems[0]?.what ?? 'is empty');
       return joined(frame.blocks.map((b) => content.subarray(b.offset, b.offset + b.bytes)));
     }
   } finally {
@@ -229,11 +242,17 @@ function joined(parts: Uint8Array[]): Uint8Array {
 }
 
 /** Names the frame that is not what was sealed. */
-export function frameProblem(reader: PointReader, frameOffset: number, what: string): Failure {
-  return corrupt(`the frame at ${frameOffset} of ${reader.backup.id}'s artifact ${what}`);
+export async function frameProblem(
+  reader: PointReader,
+  { artifact, frameOffset }: { artifact: number; frameOffset: number },
+  what: string,
+): Promise<Failure> {
+  const id = artifact === 0 ? reader.backup.id : (await reader.artifacts())[artifact]?.id;
+  return corrupt(`the frame at ${frameOffset} of ${id}'s artifact ${what}`);
 }
 
 interface FrameOfEntry {
+  artifact: number;
   frameOffset: number;
   frameBytes: number;
   blocks: { offset: number; bytes: number; sha256: string }[];
@@ -242,15 +261,15 @@ interface FrameOfEntry {
 async function* framesOf(entry: EntryWithBlocks): AsyncGenerator<FrameOfEntry> {
   let frame: FrameOfEntry | null = null;
   let contentBytes = 0;
-  for await (const { frameOffset, frameBytes, offset, bytes, sha256 } of entry.blocks) {
+  for await (const { artifact, frameOffset, frameBytes, offset, bytes, sha256 } of entry.blocks) {
     // Blocks that name the same bytes again and again are given out a frame's worth at a time.
     const full = frame && (contentBytes + bytes > frameBytesMax || frame.blocks.length === frameBlocksMax);
-    if (frame && (full || frame.frameOffset !== frameOffset)) {
+    if (frame && (full || frame.frameOffset !== frameOffset || frame.artifact !== artifact)) {
       yield frame;
       frame = null;
     }
     if (!frame) contentBytes = 0;
-    frame ??= { frameOffset, frameBytes, blocks: [] };
+    frame ??= { artifact, frameOffset, frameBytes, blocks: [] };
     frame.blocks.push({ offset, bytes, sha256 });
     contentBytes += bytes;
   }

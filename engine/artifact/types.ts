@@ -11,9 +11,10 @@ export type Piece =
   | { kind: 'bytes'; bytes: Uint8Array; hash: boolean }
   /**
    * A stretch of a file, read by the thread. `expect` is what lstat said when the file was listed: the thread compares
-   * it with fstat after reading. A short read is filled with zeros and reported, never thrown.
+   * it with fstat after reading. A short read is filled with zeros and reported, never thrown. Bytes that hash to
+   * `known` (SHA-256) are left out of the frame: another point has them.
    */
-  | { kind: 'file'; path: Uint8Array; offset: number; bytes: number; expect: FileIdentity }
+  | { kind: 'file'; path: Uint8Array; offset: number; bytes: number; expect: FileIdentity; known?: string }
   /** Zeros, for padding to a tar record. */
   | { kind: 'zeros'; bytes: number };
 
@@ -35,6 +36,8 @@ export interface PieceResult {
   sha256: string | null;
   /** `ok`, or why the bytes may not be what was listed. */
   state: 'ok' | 'changed' | 'vanished' | 'unreadable';
+  /** These are the bytes that were known; they are not in the frame. */
+  isKnown?: true;
   /** The operating system's code (EACCES, EIO …) for `unreadable`. */
   errno?: string;
 }
@@ -98,6 +101,12 @@ export interface Entry {
   streamed?: boolean;
   /** It changed while it was read, at every attempt. Of very large files this is known once their blocks were read. */
   unstable?: boolean;
+}
+
+/** The point whose artifact blocks lie in. */
+export interface ArtifactName {
+  id: string;
+  source: string;
 }
 
 /** An entry with its blocks; a large file's blocks stream, so that memory does not grow with a file's size. */

@@ -11,6 +11,11 @@ import type { Block, EntryWithBlocks, Progress } from './types.ts';
 import { measureFrame } from './zstd-frames.ts';
 
 export interface VerifyOptions {
+  /**
+   * Of the points that this one needs: read every block that it takes from there (`read`, unless told), or only look
+   * whether they are there, signed, of the right size, and as long as the blocks say (`look`).
+   */
+  parents?: 'read' | 'look';
   signal: AbortSignal;
   onProgress?: (progress: Progress) => void;
 }
@@ -42,7 +47,8 @@ export async function verifyPoint(reader: PointReader, options: VerifyOptions): 
   }
 }
 
-async function verifyAll(reader: PointReader, { signal, onProgress }: VerifyOptions): Promise<VerifyReport> {
+async function verifyAll(reader: PointReader, options: VerifyOptions): Promise<VerifyReport> {
+  const { signal } = options;
   const { backup } = reader;
   const report: VerifyReport = { objects: 0, entries: 0, blocks: 0, bytes: 0, problems: [] };
   let unnamed = 0;
@@ -58,7 +64,7 @@ async function verifyAll(reader: PointReader, { signal, onProgress }: VerifyOpti
     });
   }
   await collecting(problem, async () => {
-    await verifyArtifact(reader, report, problem, { signal, onProgress });
+    await verifyArtifact(reader, report, problem, options);
     report.objects++;
   });
   if (report.problems.length === 0 && report.entries !== backup.content.entries) {
@@ -99,6 +105,7 @@ async function digest(
 
 /** A frame and the blocks that one or more entries, which follow each other, have in it. */
 interface FrameWithBlocks {
+  artifact: number;
   offset: number;
   bytes: number;
   blocks: UnpackBlock[];
@@ -108,13 +115,13 @@ interface FrameWithBlocks {
 /**
  * Goes through manifest and artifact side by side. Frames come in the order of the artifact but for those of files that
  * were read again: these are fetched by themselves. Frames that no entry names (such a file's first reading, the end of
- * the archive) are decompressed all the same.
+ * the archive) are decompressed all the same. Frames of other points' artifacts are fetched by themselves, too.
  */
 async function verifyArtifact(
   reader: PointReader,
   report: VerifyReport,
   problem: (what: string) => void,
-  { signal, onProgress }: VerifyOptions,
+  { signal, onProgress, parents = 'read' }: VerifyOptions,
 ): Promise<void> {
   const role: ObjectRole = 'artifact';
   const object = objectOf(reader.backup, role);
@@ -123,12 +130,14 @@ async function verifyArtifact(
   const pass = passThrough({ stream, ciphertext, name: object.name, onDamage: problem, signal });
   const pool = acquireFramePool();
   const frames = createFrameChecker(pool, problem);
+  const lost = new Set<number>();
   let walked = 0;
   try {
     await collecting(problem, async () => {
+      await findOthers();
       for await (const frame of framesOf(reader.entries(), report, problem)) {
         signal.throwIfAborted();
-        await visit(frame);
+        await (frame.artifact === 0 ? visit(frame) : visitOther(frame));
         report.bytes += frame.blocks.reduce((sum, b) => sum + b.bytes, 0);
         onProgress?.({
           bytesDone: report.bytes,
@@ -167,6 +176,34 @@ async function verifyArtifact(
     }
   }
 
+  /** The points that this one needs, whether or not a block is taken from each. */
+  async function findOthers(): Promise<void> {
+    for (const index of (await reader.artifacts()).keys()) {
+      if (index === 0) continue;
+      lost.add(index);
+      await collecting(problem, async () => {
+        await reader.artifact(index);
+        lost.delete(index);
+      });
+    }
+  }
+
+  /** A frame of a point that this one needs. One that is not there was named before. */
+  async function visitOther(frame: FrameWithBlocks): Promise<void> {
+    if (lost.has(frame.artifact)) return;
+    const other = await reader.artifact(frame.artifact);
+    const id = (await reader.artifacts())[frame.artifact]?.id;
+    if (frame.offset + frame.bytes > other.plainBytes) {
+      problem(`${nameOf(frame)}: it needs a frame at ${frame.offset} of ${id}, which ends before`);
+      return;
+    }
+    if (parents === 'look') return;
+    await collecting(
+      (what) => problem(`${nameOf(frame)}: it needs ${id}: ${what}`),
+      async () => frames.check(frame, await other.read(frame.offset, frame.bytes), false),
+    );
+  }
+
   /** Frames that no entry names, up to the given place. */
   async function walkTo(end: number): Promise<void> {
     while (walked < end) {
@@ -182,7 +219,7 @@ async function verifyArtifact(
       const offset = walked;
       walked += found.frameBytes;
       await frames.check(
-        { offset, bytes: found.frameBytes, blocks: [], names: [] },
+        { artifact: 0, offset, bytes: found.frameBytes, blocks: [], names: [] },
         bytes.subarray(0, found.frameBytes),
         true,
       );
@@ -247,11 +284,18 @@ async function* framesOf(
     const name = Buffer.from(entry.path).toString();
     let size = 0;
     for await (const block of entry.blocks) {
-      if (frame && (frame.offset !== block.frameOffset || frame.blocks.length === frameBlocksMax)) {
+      const isSame = frame?.offset === block.frameOffset && frame.artifact === block.artifact;
+      if (frame && (!isSame || frame.blocks.length === frameBlocksMax)) {
         yield frame;
         frame = null;
       }
-      frame ??= { offset: block.frameOffset, bytes: block.frameBytes, blocks: [], names: [] };
+      frame ??= {
+        artifact: block.artifact,
+        offset: block.frameOffset,
+        bytes: block.frameBytes,
+        blocks: [],
+        names: [],
+      };
       add(frame, block, name);
       report.blocks++;
       size += block.bytes;
@@ -268,7 +312,7 @@ async function collecting(problem: (what: string) => void, body: () => Promise<v
   try {
     await body();
   } catch (error) {
-    if (!isFailure(error, 'Corrupt', 'ObjectMissing', 'FormatUnsupported')) throw error;
+    if (!isFailure(error, 'Corrupt', 'KeyWrong', 'ObjectMissing', 'FormatUnsupported', 'ChainBroken')) throw error;
     problem(error.message);
   }
 }

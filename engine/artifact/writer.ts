@@ -18,8 +18,9 @@ import { acquireFramePool, type FramePool } from './frame-pool.ts';
 import { generatePointKey, keyCheckOf, wrapKey } from './keys.ts';
 import { blockBytesMax, frameBytesMax } from './limits.ts';
 import { ManifestEncoder } from './manifest.ts';
+import { createReferenceFile, type ReferenceFile, referenceNames } from './reference.ts';
 import { createSealedFile, orFull, type SealedFile } from './sealed-file.ts';
-import type { Block, Entry, FrameResult, Piece, PieceResult } from './types.ts';
+import type { ArtifactName, Block, Entry, FrameResult, Piece, PieceResult } from './types.ts';
 
 export const sealedJsonName = 'sealed.json';
 export const compressionLevel = 3;
@@ -31,7 +32,7 @@ export interface ArtifactWriter {
   readonly maxInFlight: number;
   /**
    * Queues one frame of at most 4 MiB; resolves once it is written, in the order of the calls. `bytes` pieces are
-   * handed over: the caller must not touch them afterwards.
+   * handed over: the caller must not touch them afterwards. Of pieces that were known nothing is written.
    */
   frame(pieces: Piece[]): Promise<FrameResult>;
   /**
@@ -59,6 +60,10 @@ export interface SealPointOptions {
   recipients: string[];
   software: string;
   signal: AbortSignal;
+  /** Artifacts of other points that blocks refer to by index, from 1 on. */
+  others?: ArtifactName[];
+  /** Leaves beside the point what a later one can be compared with (reference.ts). */
+  withReference?: boolean;
   /** `content.bytes` and `content.entries` are set to what was written, whatever is returned. */
   seal(writer: ArtifactWriter): Promise<{ content: Content; facts: SourceFacts; capturedAt: string }>;
 }
@@ -72,7 +77,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
   const { dir, point, signal } = options;
   const startedAt = new Date().toISOString();
   const temporary = ['artifact.new', `${sealedJsonName}.new`];
-  const names = [...Object.values(artifactNames), manifestName, keyName, sealedJsonName];
+  const names = [...Object.values(artifactNames), ...referenceNames, manifestName, keyName, sealedJsonName];
   const key = generatePointKey();
   const wrapped = await wrapKey(key, options.recipients);
   const pool = acquireFramePool();
@@ -82,11 +87,13 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     opened.push(file);
     return file;
   };
+  let reference: ReferenceFile | null = null;
   let idle: () => Promise<unknown> = async () => {};
   try {
     // Its name says what it holds, which the source tells at its end.
     const artifact = await create('artifact', 'artifact.new');
-    const manifest = createManifestWriter(await create('manifest', manifestName), pool, point);
+    reference = options.withReference ? await createReferenceFile(dir) : null;
+    const manifest = createManifestWriter(await create('manifest', manifestName), reference, pool, options);
     const frames = createFrameWriter(artifact, pool, signal, manifest.block);
     idle = () => Promise.allSettled([frames.idle(), manifest.idle()]);
     const result = await options.seal({
@@ -103,7 +110,14 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     signal.throwIfAborted();
     const content = { ...result.content, bytes: frames.contentBytes(), entries: manifest.entries() };
     const artifactName = artifactNames[content.format];
-    const objects = [{ ...(await artifact.finish()), name: artifactName }, await manifest.finish()];
+    const sealedManifest = await manifest.finish();
+    const objects = [{ ...(await artifact.finish()), name: artifactName }, sealedManifest];
+    await reference?.finish({
+      id: point.id,
+      level: point.level,
+      capturedAt: result.capturedAt,
+      manifest: sealedManifest.sha256,
+    });
     await rename(path.join(dir, 'artifact.new'), path.join(dir, artifactName));
     const keyFile = path.join(dir, keyName);
     await orFull(keyFile, () => writeFile(keyFile, wrapped, { mode: 0o600, flag: 'wx', flush: true }));
@@ -138,6 +152,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     // What is under way still holds the files.
     await idle();
     for (const file of opened) await file.close();
+    await reference?.close();
     await removeFiles(dir, [...names, ...temporary]);
     throw error;
   } finally {
@@ -171,6 +186,8 @@ function createFrameWriter(
         contentBytes: packed.contentBytes,
         pieces: packed.pieces,
       };
+      // All of it was known.
+      if (packed.contentBytes === 0 && pieces.length > 0) return { ...result, frameBytes: 0 };
       contentBytes += packed.contentBytes;
       await artifact.write(packed.compressed);
       giveBack(packed.compressed.buffer);
@@ -271,11 +288,16 @@ function blocksOf(parts: Uint8Array[], bytes: number): Piece[] {
 }
 
 /** Collects lines into chunks, compresses them in the pool and seals them in order. */
-function createManifestWriter(file: SealedFile, pool: FramePool, point: SealPointOptions['point']) {
+function createManifestWriter(
+  file: SealedFile,
+  reference: ReferenceFile | null,
+  pool: FramePool,
+  { point, others = [] }: Pick<SealPointOptions, 'point' | 'others'>,
+) {
   let lines: string[] = [];
   let length = 0;
   const encoder = new ManifestEncoder(
-    { id: point.id, artifacts: [{ id: point.id, source: point.source.name }] },
+    { id: point.id, artifacts: [{ id: point.id, source: point.source.name }, ...others] },
     (text) => {
       lines.push(text);
       length += text.length;
@@ -298,6 +320,7 @@ function createManifestWriter(file: SealedFile, pool: FramePool, point: SealPoin
         level: compressionLevel,
       });
       await file.write(compressed);
+      await reference?.write(compressed);
       giveBack(compressed.buffer);
     }
   };

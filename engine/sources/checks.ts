@@ -12,7 +12,8 @@ export function failedCheck(check: CheckName, tookMs: number, error: string): Ch
 
 /** A failed check when the point itself is bad; anything else (no space, aborted, unreachable) is thrown: it says nothing of the point. */
 export function checkFromDamage(check: CheckName, tookMs: number, error: unknown): Check {
-  if (isFailure(error, 'Corrupt', 'KeyWrong', 'KeyMissing', 'ObjectMissing', 'FormatUnsupported', 'ValidationFailed')) {
+  const damage = ['Corrupt', 'KeyWrong', 'KeyMissing', 'ObjectMissing', 'FormatUnsupported', 'ChainBroken'] as const;
+  if (isFailure(error, ...damage, 'ValidationFailed')) {
     return failedCheck(check, tookMs, error.message);
   }
   throw error;

@@ -1,5 +1,5 @@
 import type { Check, Content, SourceFacts, SourceKind } from '../../policies/recovery-point.ts';
-import type { ArtifactWriter, PointReader, Progress } from '../artifact/index.ts';
+import type { ArtifactWriter, Base, PointReader, Progress } from '../artifact/index.ts';
 
 /**
  * Something that is protected, and how it is put back. Every kind passes the conformance suite
@@ -41,6 +41,8 @@ export interface SourceProbe {
 export interface SealOptions {
   /** Private to this call, on the staging disk; the caller removes it afterwards. */
   scratchDir: string;
+  /** The point to compare with: only what has changed since is stored. For kinds that can (`canChain`). */
+  base?: Base;
   signal: AbortSignal;
   onProgress: (progress: Progress) => void;
 }

@@ -89,7 +89,7 @@ function restore(open, folder, only) {
   const { backup, name } = open.point;
   const progress = createProgress('restored', backup.content.sourceBytes);
   const work = backup.content.format === 'parts' ? restoreParts : restoreTree;
-  if (!['parts', 'pax-tar'].includes(backup.content.format))
+  if (!['parts', 'pax-tar', 'blocks'].includes(backup.content.format))
     throw new Problem(
       'damage',
       `${name} has the content ${printable(backup.content.format)}, which this script does not know.`,

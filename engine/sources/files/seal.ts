@@ -1,19 +1,11 @@
-import { closeSync, constants, lstatSync, openSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { Failure } from '../../../policies/failure.ts';
 import type { FilesSource } from '../../../policies/policy.ts';
-import {
-  type ArtifactWriter,
-  type Block,
-  blockBytesMax,
-  blockOf,
-  type Entry,
-  type FrameResult,
-  frameBytesMax,
-  type Piece,
-  type PieceResult,
-} from '../../artifact/index.ts';
+import { type ArtifactWriter, type Block, blockBytesMax, type Entry, frameBytesMax } from '../../artifact/index.ts';
 import type { SealOptions, SealResult } from '../source.ts';
+import { type Changes, changesSince } from './changes.ts';
+import { framesAlone, newFrame, newPending, openError, type Pending, settle } from './members.ts';
 import { readOwnerNames } from './names.ts';
 import { endOfArchive, paddingOf, tarHeader } from './tar.ts';
 import { cannotRead, describe, type Found, walk } from './walk.ts';
@@ -25,26 +17,38 @@ const retryDelayMs = 100;
 /** Only what changed within this time is waited for. */
 const busyMs = 1000;
 const warningsMax = 100;
+/** Blocks of larger files that need not be read are passed on as they come; those of smaller ones are held. */
+const unreadHeldBytesMax = 64 * 1024 * 1024;
+/** Entries that wait: without a limit, unchanged ones would gather behind a frame that does not fill. */
+const queueMax = 4096;
 
 type TreePolicy = Pick<FilesSource, 'path'> &
   Partial<Pick<FilesSource, 'include' | 'exclude' | 'oneFileSystem' | 'onUnstable' | 'onUnreadable'>>;
-
-/** A file on its way: pieces still to come, blocks that came, and the worst that happened to them. */
-interface Pending {
-  found: Found;
-  open: number;
-  blocks: Block[];
-  state: PieceResult['state'];
-  errno: string;
-}
 
 /**
  * Seals a tree as a pax tar: headers, contents and padding packed into frames; a file that fits goes into one frame
  * with its neighbours, a larger one is cut into blocks of 1 MiB. A file that changed while it was read is read again,
  * as a further member (of members of one name, tar takes the last); one of more than 1 GiB, or one that changes every
  * time, stays as it is and is marked. What vanished is left out of the manifest.
+ *
+ * Compared with a base, no tar but only the blocks that have changed are stored: files that nobody touched are not read,
+ * of others each block is compared by its hash.
  */
 export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, options: SealOptions): Promise<SealResult> {
+  const changes = options.base ? changesSince(options.base) : null;
+  try {
+    return await sealSince(changes, policy, writer, options);
+  } finally {
+    await changes?.close();
+  }
+}
+
+async function sealSince(
+  changes: Changes | null,
+  policy: TreePolicy,
+  writer: ArtifactWriter,
+  options: SealOptions,
+): Promise<SealResult> {
   const capturedAt = new Date().toISOString();
   const warnings: string[] = [];
   let warningsLeft = 0;
@@ -61,15 +65,21 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
    */
   const firstNames = new Map<string, Uint8Array | null>();
   const names = readOwnerNames();
+  const headerOf = (entry: Entry) => (changes ? Buffer.alloc(0) : tarHeader(entry));
+  const gapAfter = (entry: Entry) => (changes ? 0 : paddingOf(entry.size));
   let frame = newFrame();
 
   for await (const found of walk({ ...policy, root: policy.path, warn })) {
     options.signal.throwIfAborted();
     const pending = newPending(found);
-    if (found.entry.size > heldBytesMax) {
+    const before = (await changes?.before(found.entry)) ?? null;
+    if (before?.isUntouched) {
+      await sealUnread(pending, before.blocks());
+    } else if (found.entry.size > heldBytesMax) {
       await drain();
-      await sealHuge(pending);
+      await sealHuge(pending, before?.blocks());
     } else {
+      for await (const block of before?.blocks() ?? []) pending.known.push(block);
       // Held open while it is being added: its first blocks may come back before its last ones are sent.
       pending.open++;
       queue.push(pending);
@@ -78,9 +88,10 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
       await room();
       await emit();
     }
+    if (queue.length > queueMax) await drain();
   }
   await drain();
-  addBytes(endOfArchive(totals.content));
+  if (!changes) addBytes(endOfArchive(totals.content));
   await drain();
   if (warningsLeft > 0) warnings.push(`… and ${warningsLeft} warnings more`);
   return {
@@ -88,7 +99,7 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
     facts: { path: policy.path },
     warnings,
     content: {
-      format: 'pax-tar',
+      format: changes ? 'blocks' : 'pax-tar',
       bytes: totals.content,
       sourceBytes: totals.source,
       entries: totals.entries,
@@ -99,7 +110,7 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
   /** Adds header, content and padding to the frame; sends frames as they fill. */
   async function add(pending: Pending): Promise<void> {
     const { entry, file } = pending.found;
-    addBytes(tarHeader(entry));
+    addBytes(headerOf(entry));
     if (entry.type !== 'file' || entry.size === 0) return;
     // A file that fits a frame of its own is not torn apart over two.
     if (entry.size <= blockBytesMax && frame.bytes + entry.size > frameBytesMax) await flush();
@@ -107,12 +118,19 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
       const bytes = Math.min(blockBytesMax, entry.size - offset);
       if (frame.bytes + bytes > frameBytesMax) await flush();
       pending.open++;
-      frame.owners.push({ piece: frame.pieces.length, pending });
-      frame.pieces.push({ kind: 'file', path: file, offset, bytes, expect: entry });
+      const known = pending.known[offset / blockBytesMax];
+      frame.owners.push({ piece: frame.pieces.length, pending, known });
+      frame.pieces.push({
+        kind: 'file',
+        path: file,
+        offset,
+        bytes,
+        expect: entry,
+        ...(known && { known: known.sha256 }),
+      });
       frame.bytes += bytes;
     }
-    const padding = paddingOf(entry.size);
-    if (padding > 0) addBytes(Buffer.alloc(padding));
+    addBytes(Buffer.alloc(gapAfter(entry)));
   }
 
   /** Headers and padding; they may be cut anywhere, for only tar readers care for them. */
@@ -133,7 +151,7 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
     if (bytes === 0) return;
     totals.content += bytes;
     const sent = writer.frame(pieces).then((result) => {
-      for (const { piece, pending } of owners) settle(pending, result, piece);
+      for (const { piece, pending, known } of owners) settle(pending, result, piece, known);
     });
     // Awaited in its turn; until then a failure must not count as unhandled.
     sent.catch(() => {});
@@ -176,7 +194,7 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
     let pending = await follow(first);
     for (let attempt = 1; pending.state === 'changed' && attempt < attemptsMax; attempt++) {
       await calm(pending.found.entry, attempt);
-      pending = await readAgain(pending.found);
+      pending = await readAgain(pending);
     }
     const { entry, file, linked } = pending.found;
     const name = file.toString();
@@ -206,20 +224,20 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
     if (entry.type !== 'hardlink' || !entry.link) return pending;
     const link = firstNames.get(keyOf(entry.link));
     if (link === undefined) return pending;
-    if (link === null) return readAgain(pending.found);
+    if (link === null) return readAgain(pending);
     const again = newPending({ entry: { ...entry, link }, file, linked });
     await settled();
-    await sendAlone(again, async () => {});
+    await sendAlone(again, again.known, async () => {});
     return again;
   }
 
   /** Looks at a file anew and appends it as a further member. */
-  async function readAgain(found: Found): Promise<Pending> {
+  async function readAgain({ found, known }: Pending): Promise<Pending> {
     const again = look(found);
     if (!again) return { ...newPending(found), state: 'vanished' };
-    const pending = newPending(again);
+    const pending = { ...newPending(again), known };
     await settled();
-    await sendAlone(pending, async () => {});
+    await sendAlone(pending, known, async () => {});
     return pending;
   }
 
@@ -230,16 +248,20 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
   }
 
   /** One member in frames of its own. */
-  async function sendAlone(pending: Pending, settled: () => Promise<void>): Promise<void> {
-    const { entry, file } = pending.found;
+  async function sendAlone(
+    pending: Pending,
+    known: AsyncIterable<Block> | Block[],
+    settled: () => Promise<void>,
+  ): Promise<void> {
+    const { entry } = pending.found;
     const sent: Promise<void>[] = [];
-    for (const pieces of piecesAlone(entry, file)) {
+    for await (const { pieces, blocks } of framesAlone(pending.found, headerOf(entry), gapAfter(entry), known)) {
       options.signal.throwIfAborted();
       totals.content += pieces.reduce((sum, p) => sum + (p.kind === 'bytes' ? p.bytes.length : p.bytes), 0);
       pending.open += pieces.filter((p) => p.kind === 'file').length;
       sent.push(
         writer.frame(pieces).then((result) => {
-          for (const [i, p] of pieces.entries()) if (p.kind === 'file') settle(pending, result, i);
+          for (const [i, p] of pieces.entries()) if (p.kind === 'file') settle(pending, result, i, blocks[i]);
           return settled();
         }),
       );
@@ -249,7 +271,7 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
   }
 
   /** A file too large to hold its blocks back: the entry goes first, the blocks as they come, the mark at the end. */
-  async function sealHuge(pending: Pending): Promise<void> {
+  async function sealHuge(pending: Pending, known: AsyncIterable<Block> | Block[] = []): Promise<void> {
     const { entry, file } = pending.found;
     // Known now, it can be left out; once its entry is written it cannot.
     const errno = openError(file);
@@ -259,7 +281,7 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
       return pass(pending);
     }
     await writer.entry(entry);
-    await sendAlone(pending, async () => {
+    await sendAlone(pending, known, async () => {
       const blocks = pending.blocks;
       pending.blocks = [];
       await Promise.all(blocks.map((b) => writer.block(b)));
@@ -270,6 +292,20 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
       noteUnstable(file.toString());
       await writer.unstable();
     }
+    count(entry);
+  }
+
+  /** A file that nobody touched since the base: its blocks lie where they lay. */
+  async function sealUnread(pending: Pending, blocks: AsyncIterable<Block>): Promise<void> {
+    const { entry } = pending.found;
+    if (entry.size <= unreadHeldBytesMax) {
+      for await (const block of blocks) pending.blocks.push(block);
+      queue.push(pending);
+      return emit();
+    }
+    await drain();
+    await writer.entry(entry);
+    for await (const block of blocks) await writer.block(block);
     count(entry);
   }
 
@@ -304,60 +340,4 @@ export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, optio
 
 function keyOf(path: Uint8Array): string {
   return Buffer.from(path).toString('latin1');
-}
-
-/** The code of the error that opening a file for reading ends with. */
-function openError(file: Buffer): string | undefined {
-  try {
-    closeSync(openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW));
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? String(error);
-  }
-}
-
-interface Frame {
-  pieces: Piece[];
-  owners: { piece: number; pending: Pending }[];
-  bytes: number;
-}
-
-function newFrame(): Frame {
-  return { pieces: [], owners: [], bytes: 0 };
-}
-
-function newPending(found: Found): Pending {
-  return { found, open: 0, blocks: [], state: 'ok', errno: '' };
-}
-
-function settle(pending: Pending, frame: FrameResult, index: number): void {
-  const piece = frame.pieces[index];
-  if (!piece) throw new RangeError(`frame without piece ${index}`);
-  pending.open--;
-  pending.blocks.push(blockOf(frame, piece));
-  if (piece.state === 'ok') return;
-  pending.state = piece.state;
-  pending.errno = piece.errno ?? '';
-}
-
-/** The frames of one member by itself. */
-function* piecesAlone(entry: Entry, file: Buffer): Generator<Piece[]> {
-  let pieces: Piece[] = [{ kind: 'bytes', bytes: tarHeader(entry), hash: false }];
-  let bytes = pieces[0]?.kind === 'bytes' ? pieces[0].bytes.length : 0;
-  for (let offset = 0; offset < entry.size; offset += blockBytesMax) {
-    const length = Math.min(blockBytesMax, entry.size - offset);
-    if (bytes + length > frameBytesMax) {
-      yield pieces;
-      pieces = [];
-      bytes = 0;
-    }
-    pieces.push({ kind: 'file', path: file, offset, bytes: length, expect: entry });
-    bytes += length;
-  }
-  const padding = paddingOf(entry.size);
-  if (bytes + padding > frameBytesMax) {
-    yield pieces;
-    pieces = [];
-  }
-  if (padding > 0) pieces.push({ kind: 'zeros', bytes: padding });
-  if (pieces.length > 0) yield pieces;
 }

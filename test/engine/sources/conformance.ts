@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
   type ArtifactWriter,
   openPoint,
+  openReference,
   type PointReader,
   type Progress,
   sealPoint,
@@ -21,6 +22,16 @@ export interface SealedSource {
   dir: string;
 }
 
+/** How a point is sealed that others may build upon. */
+export interface Chain {
+  /** The point to compare with, signed and beside it; null for a full one. */
+  since: SealedSource | null;
+  /** Public keys that signed. */
+  trusted: string[];
+  /** When the point to compare with is said to have been begun, instead of when it was. */
+  begunAt?: string;
+}
+
 let serial = 0;
 
 /** Seals what the source holds into the place, as a backup does. */
@@ -29,27 +40,40 @@ export async function sealSource(
   source: Source,
   signal = new AbortController().signal,
   wrap: (writer: ArtifactWriter) => ArtifactWriter = (writer) => writer,
+  chain: Chain | null = null,
 ): Promise<SealedSource> {
   const id = `${source.name}-${++serial}`;
   const dir = path.join(place.dir, pointPrefix(source.name, id));
   const scratchDir = mkdtempSync(path.join(place.dir, 'scratch-'));
   mkdirSync(dir, { recursive: true });
   const results: SealResult[] = [];
+  const since = chain?.since ?? null;
+  const manifest = since?.point.objects.find((o) => o.role === 'manifest')?.sha256 ?? '';
+  const found = since ? await openReference(since.dir, { id: since.point.id, manifest }) : null;
+  if (found && 'problem' in found) throw new Error(found.problem);
+  const base = found && { ...found, capturedAt: chain?.begunAt ?? found.capturedAt };
   try {
     const point = await sealPoint({
       dir,
       point: {
         id,
         source: { name: source.name, kind: source.kind, host: 'local' },
-        level: 'full',
-        parent: null,
+        level: base ? 'incremental' : 'full',
+        parent: base?.id ?? null,
         classes: ['manual'],
       },
       recipients: [place.recipient],
       software: 'tests',
       signal,
+      withReference: chain !== null,
+      others: base?.artifacts ?? [],
       seal: async (writer) => {
-        const result = await source.seal(wrap(writer), { scratchDir, signal, onProgress: () => {} });
+        const result = await source.seal(wrap(writer), {
+          scratchDir,
+          signal,
+          onProgress: () => {},
+          ...(base ? { base } : {}),
+        });
         results.push(result);
         return result;
       },
@@ -62,6 +86,7 @@ export async function sealSource(
       id,
       identity: place.identity,
       sealed: true,
+      ...(chain ? { parents: { store: place.store, trusted: chain.trusted } } : {}),
     });
     return { result, point, reader, dir };
   } finally {
