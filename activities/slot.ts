@@ -12,6 +12,10 @@ import {
 } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
 
+export interface FoundJob extends SlotRelease {
+  source: string;
+}
+
 export type SlotActivities = ReturnType<typeof createSlotActivities>;
 
 /** Makes sure that the coordinator is there and goes by this policy; for the coordination worker when it starts. */
@@ -28,6 +32,22 @@ export function createSlotActivities({ client, policy }: { client: Client; polic
         const job = callingJob();
         await signalCoordinator(client, policy, 'requestSlot', { ...request, ...job });
         return { runId: job.runId };
+      }),
+
+    /**
+     * The backups that hold a slot or wait for one, as Temporal lists them: for a coordinator that begins without its
+     * predecessor's memory, because that one was terminated.
+     */
+    findJobs: (): Promise<{ holders: FoundJob[]; waiting: FoundJob[] }> =>
+      runActivity('find jobs', async () => {
+        const found = { holders: [] as FoundJob[], waiting: [] as FoundJob[] };
+        const query = `WorkflowType = 'backup' AND ExecutionStatus = 'Running' AND BackupStatus IN ('running', 'waiting')`;
+        for await (const { workflowId, runId, typedSearchAttributes } of client.workflow.list({ query })) {
+          const labels = new Map(typedSearchAttributes.getAll().map(({ key, value }) => [key.name, String(value)]));
+          const job = { workflowId, runId, source: labels.get('BackupSource') ?? '' };
+          (labels.get('BackupStatus') === 'running' ? found.holders : found.waiting).push(job);
+        }
+        return found;
       }),
 
     /** Gives back what the run that calls holds, or its place in the queue. */

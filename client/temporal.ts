@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { Client, Connection } from '@temporalio/client';
-import { defineSearchAttributeKey, type SearchAttributePair, SearchAttributeType } from '@temporalio/common';
 import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import { queues } from '../policies/queues.ts';
@@ -46,7 +45,6 @@ async function knock(address: string): Promise<void> {
 export interface StartOptions {
   type: 'backup' | 'restore';
   source: string;
-  level: string;
   input: object;
   /** What lists of workflows show, one line. */
   summary: string;
@@ -57,32 +55,16 @@ export interface Started {
   runId: string;
 }
 
-/** Starts a job by its type's name. Search attributes are left out where the server does not know them. */
-export async function startWorkflow(
-  client: Client,
-  { type, source, level, input, summary }: StartOptions,
-): Promise<Started> {
+/** Starts a job by its type's name. */
+export async function startWorkflow(client: Client, { type, source, input, summary }: StartOptions): Promise<Started> {
   const workflowId = `${type}/${source}/${new Date().toISOString()}`;
-  const start = (attributes: SearchAttributePair[]) =>
-    client.workflow.start(type, {
-      workflowId,
-      taskQueue: queues.coordination,
-      args: [input],
-      staticSummary: summary,
-      typedSearchAttributes: attributes,
-    });
-  const keyword = (name: string) => defineSearchAttributeKey(name, SearchAttributeType.KEYWORD);
-  try {
-    const handle = await start([
-      { key: keyword('BackupSource'), value: source },
-      ...(type === 'backup' ? [{ key: keyword('BackupLevel'), value: level }] : []),
-    ]);
-    return { workflowId, runId: handle.firstExecutionRunId };
-  } catch (error) {
-    const { message = '', cause } = error as { message?: string; cause?: { message?: string } };
-    if (!/search attribute/i.test(`${message} ${cause?.message ?? ''}`)) throw error;
-    return { workflowId, runId: (await start([])).firstExecutionRunId };
-  }
+  const { firstExecutionRunId } = await client.workflow.start(type, {
+    workflowId,
+    taskQueue: queues.coordination,
+    args: [input],
+    staticSummary: summary,
+  });
+  return { workflowId, runId: firstExecutionRunId };
 }
 
 /** How many workers poll a queue, for workflows or for activities. */

@@ -50,8 +50,7 @@ const isSame = (a: Pick<Job, 'workflowId' | 'runId'>) => (b: Pick<Job, 'workflow
  * which must be over, for Temporal runs one at a time.
  */
 export function request(state: AdmissionState, job: Request, now: string): AdmissionState {
-  const same = isSame(job);
-  if (state.holders.some(same) || state.queue.some(same)) return state;
+  if (isKnown(state, job)) return state;
   const others = <T extends Job>(jobs: T[]) => jobs.filter((j) => j.workflowId !== job.workflowId);
   const { workflowId, runId, source, critical, priority } = job;
   const waiter = {
@@ -72,10 +71,21 @@ function byTurn(a: Waiter, b: Waiter): number {
   return Number(b.critical) - Number(a.critical) || b.priority - a.priority || a.arrival - b.arrival;
 }
 
+/** Takes note of jobs that hold a slot since before this coordinator's time. They may be more than there are slots. */
+export function adopt(state: AdmissionState, jobs: Job[], now: string): AdmissionState {
+  const known = (job: Job) => state.holders.some(isSame(job)) || state.queue.some(isSame(job));
+  const adopted = jobs
+    .filter((j) => !known(j))
+    .map(({ workflowId, runId, source }) => ({ workflowId, runId, source, grantedAt: now }));
+  if (adopted.length === 0) return state;
+  const mode = state.mode === 'drained' ? 'draining' : state.mode;
+  return { ...state, mode, holders: [...state.holders, ...adopted] };
+}
+
 /** Gives a slot back, or takes a request back. Repeating it changes nothing. */
 export function release(state: AdmissionState, job: Pick<Job, 'workflowId' | 'runId'>): AdmissionState {
   const same = isSame(job);
-  if (!state.holders.some(same) && !state.queue.some(same)) return state;
+  if (!isKnown(state, job)) return state;
   return settleDrain({
     ...state,
     holders: state.holders.filter((h) => !same(h)),
@@ -88,6 +98,13 @@ export function freeGone(state: AdmissionState, gone: Pick<Job, 'workflowId' | '
   const lost = state.holders.filter((h) => gone.some(isSame(h))).length;
   const after = gone.reduce(release, state);
   return lost === 0 ? after : { ...after, leasesFreed: state.leasesFreed + lost };
+}
+
+/** Leaves the slot of a job that was reset to the run that goes on in its place. One that only waited asks again. */
+export function handOver(state: AdmissionState, job: Pick<Job, 'workflowId' | 'runId'>, runId: string): AdmissionState {
+  const same = isSame(job);
+  if (!state.holders.some(same)) return release(state, job);
+  return { ...state, holders: state.holders.map((h) => (same(h) ? { ...h, runId } : h)) };
 }
 
 /** Grants what can be granted. Returns the new state and those who got a slot. */
@@ -136,6 +153,11 @@ export function movedPositions(state: AdmissionState): {
     moved,
     state: { ...state, queue: state.queue.map((j) => ({ ...j, toldPosition: told.get(j) ?? j.toldPosition })) },
   };
+}
+
+/** True when the job holds a slot or waits for one. */
+export function isKnown(state: AdmissionState, job: Pick<Job, 'workflowId' | 'runId'>): boolean {
+  return [...state.holders, ...state.queue].some(isSame(job));
 }
 
 /** True when the job holds a slot: one that asks again has missed its grant. */

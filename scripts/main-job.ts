@@ -59,7 +59,6 @@ async function backUp(client: Client, source: SourcePolicy, print: (line: string
     started: await startWorkflow(client, {
       type: 'backup',
       source: source.name,
-      level: 'full',
       input: { source: source.name } satisfies BackupInput,
       summary: `Back up ${source.name} (full)`,
     }),
@@ -117,7 +116,6 @@ async function restoreAndCompare(source: SourcePolicy, options: MainJobOptions):
     const { workflowId, runId } = await startWorkflow(client, {
       type: 'restore',
       source: source.name,
-      level: '',
       input: {
         source: source.name,
         from: from.name,

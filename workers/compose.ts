@@ -21,7 +21,7 @@ import { sourcePolicy } from '../policies/plan.ts';
 import type { CopyPolicy, Policy } from '../policies/policy.ts';
 import type { Role } from '../policies/queues.ts';
 import { secretsOf } from '../policies/role-secrets.ts';
-import { isRunning } from './executions.ts';
+import { isRunning, openRun } from './executions.ts';
 
 export interface Composed {
   activities: object;
@@ -81,7 +81,7 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
           }),
           ...createScheduleActivities({ policy, catalog: index }),
           ...createSlotActivities({ client, policy }),
-          ...createWatchHolders({ isRunning: isRunning(client) }),
+          ...createWatchHolders({ openRun: openRun(client) }),
         };
       }
       case 'backup':

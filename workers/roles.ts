@@ -5,6 +5,7 @@ import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import { queues, type Role } from '../policies/queues.ts';
 import { composeActivities } from './compose.ts';
+import { ensureSearchAttributes } from './search-attributes.ts';
 
 export interface RoleOptions {
   policy: Policy;
@@ -38,7 +39,9 @@ const heartbeatEveryMs = 2_000;
 export async function startRole(role: Role, { policy, host }: RoleOptions): Promise<{ done: Promise<void> }> {
   const { address, namespace } = policy.temporal;
   const connection = await connect(address);
-  const client = new Client({ connection: await Connection.connect({ address }), namespace });
+  const calls = await Connection.connect({ address });
+  const client = new Client({ connection: calls, namespace });
+  if (role === 'coordination') await ensureSearchAttributes(calls, namespace);
   const composed = await composeActivities(role, { policy, client, host });
   const options: WorkerOptions = {
     connection,
@@ -60,7 +63,7 @@ export async function startRole(role: Role, { policy, host }: RoleOptions): Prom
       await worker.run();
     } finally {
       await composed.close();
-      await client.connection.close();
+      await calls.close();
       await connection.close();
     }
   };

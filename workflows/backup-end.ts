@@ -13,15 +13,18 @@ import { queues } from '../policies/queues.ts';
 import type { BackupJob } from './backup-job.ts';
 import type { BackupResult, CleanupInput } from './contracts.ts';
 import { messageOf } from './failure.ts';
+import { createLabels } from './labels.ts';
 import { patient, short } from './options.ts';
 
 const coordination = proxyActivities<CoordinationActivities>({ ...short, taskQueue: queues.coordination });
 const catalog = proxyActivities<CoordinationActivities>({ ...patient, taskQueue: queues.coordination });
 
-/** Keeps the Web UI up to date, and says every new phase in the log of the worker (mission row G1). */
+/** Keeps the Web UI and its lists up to date, and says every new phase in the log of the worker (mission row G1). */
 export function showBackup(job: BackupJob): void {
+  const label = createLabels();
   let said = '';
   job.onChange = () => {
+    label(job.labels());
     setCurrentDetails(job.markdown());
     const { phase, source, pointId } = job.status();
     if (phase === said) return;
@@ -42,15 +45,16 @@ export function concludeBackup(
 ): Promise<void> {
   return CancellationScope.nonCancellable(async () => {
     const { workflowId, runId } = workflowInfo();
-    if (result) job.concluding();
-    else job.failed(messageOf(error));
+    const outcome = result ? result.outcome : isCancellation(error) ? 'cancelled' : 'failed';
+    if (outcome === 'failed' || outcome === 'cancelled') job.failed(messageOf(error), outcome);
+    else job.concluding(outcome);
     const end: Omit<JobEnd, 'unreached'> = {
       workflowId,
       runId,
       source: job.source,
       pointId: job.pointId,
       level: job.level,
-      outcome: result ? result.outcome : isCancellation(error) ? 'cancelled' : 'failed',
+      outcome,
       startedAt: job.startedAt,
       finishedAt: new Date().toISOString(),
       phases: job.phases(),

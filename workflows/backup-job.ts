@@ -2,8 +2,10 @@ import type { SealOutcome } from '../activities/host.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
 import { formatBytes, formatProgress } from '../policies/progress.ts';
 import type { Level, Validation } from '../policies/recovery-point.ts';
+import type { JobState } from '../policies/search-attributes.ts';
 import type { RuleVerdict } from '../policies/three-two-one.ts';
 import type { BackupInput, BackupResult, BackupStatus, CopyOutcome, Leftovers, Phase } from './contracts.ts';
+import type { Labels } from './labels.ts';
 
 type CopyState = 'waiting' | 'uploading' | 'verifying' | CopyOutcome['state'];
 
@@ -24,6 +26,7 @@ export class BackupJob {
   private readonly warnings: string[] = [];
   private left: Leftovers = { staging: false, copies: [] };
   private error: string | null = null;
+  private ended: JobState | null = null;
   private readonly asked: Required<BackupInput>;
 
   /** @param now milliseconds since 1970; in a workflow, its own deterministic clock */
@@ -115,13 +118,15 @@ export class BackupJob {
     return this.left;
   }
 
-  failed(message: string): void {
+  failed(message: string, outcome: 'failed' | 'cancelled'): void {
     this.error = message;
+    this.ended = outcome;
     this.current = 'failed';
     this.onChange();
   }
 
-  concluding(): void {
+  concluding(outcome: BackupResult['outcome']): void {
+    this.ended = outcome;
     this.current = 'notify';
     this.onChange();
   }
@@ -129,6 +134,11 @@ export class BackupJob {
   done(): void {
     this.current = 'done';
     this.onChange();
+  }
+
+  labels(): Labels {
+    const { source, classes } = this.plan ?? this.asked;
+    return { source, level: this.level, classes, status: this.ended ?? stateOf(this.current) };
   }
 
   phases(): Phase[] {
@@ -196,5 +206,20 @@ export class BackupJob {
     const failed = states.filter((s) => s === 'failed').length;
     if (states.every((s) => s === 'waiting')) return 'waiting';
     return `${verified}/${states.length} copies verified${failed > 0 ? `, ${failed} failed` : ''}`;
+  }
+}
+
+function stateOf(phase: BackupStatus['phase']): JobState {
+  switch (phase) {
+    case 'plan':
+      return 'planning';
+    case 'slot':
+      return 'waiting';
+    case 'seal':
+    case 'validate':
+    case 'upload':
+      return 'running';
+    default:
+      return 'finishing';
   }
 }

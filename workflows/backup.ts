@@ -17,10 +17,10 @@ import { queues } from '../policies/queues.ts';
 import type { Check, Validation } from '../policies/recovery-point.ts';
 import { type Copies, makeCopies } from './backup-copies.ts';
 import { concludeBackup, showBackup } from './backup-end.ts';
-import { assertBackupInput } from './backup-input.ts';
 import { BackupJob } from './backup-job.ts';
 import type { BackupInput, BackupResult, BackupStatus } from './contracts.ts';
 import { asJobFailure, messageOf, timeoutOf } from './failure.ts';
+import { assertBackupInput } from './inputs.ts';
 import { long, patient, short, testing } from './options.ts';
 import { withSlot } from './slot.ts';
 

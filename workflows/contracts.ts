@@ -147,7 +147,10 @@ export interface SlotRelease {
 export interface SlotGrant {
   runId: string;
 }
-/** Signal `queuePosition` from the coordinator to a waiting job: every change among the first five, halvings behind them. */
+/**
+ * Signal `queuePosition` from the coordinator to a waiting job: every change among the first five, halvings behind them.
+ * Signal `askAgain`, without argument: the coordinator has forgotten whoever waits; the job asks anew.
+ */
 export interface QueuePosition {
   position: number;
 }

@@ -1,5 +1,5 @@
 import { ActivityCancellationType, CancellationScope, log, proxyActivities, sleep } from '@temporalio/workflow';
-import type { WatchActivities, WatchInput } from '../activities/watch-holders.ts';
+import type { Gone, WatchActivities, WatchInput } from '../activities/watch-holders.ts';
 import { queues } from '../policies/queues.ts';
 
 type WatchedJob = WatchInput['jobs'][number];
@@ -15,7 +15,7 @@ const restartAfterMs = 10_000;
  *
  * @param onGone called with the jobs that are no longer running, some of which may have left already
  */
-export function createWatch(onGone: (gone: WatchedJob[]) => void) {
+export function createWatch(onGone: (gone: Gone[]) => void) {
   let current: { scope: CancellationScope; keys: Set<string> } | null = null;
 
   function follow(jobs: WatchedJob[], leaseTimeoutMs: number): void {
@@ -49,7 +49,7 @@ export function createWatch(onGone: (gone: WatchedJob[]) => void) {
   return { follow, stop };
 }
 
-async function watchUntilGone(jobs: WatchedJob[], leaseTimeoutMs: number): Promise<WatchedJob[]> {
+async function watchUntilGone(jobs: WatchedJob[], leaseTimeoutMs: number): Promise<Gone[]> {
   const { watchHolders } = proxyActivities<WatchActivities>({
     taskQueue: queues.coordination,
     // Attempts leave nothing in the history, so there may be any number of them.

@@ -1,4 +1,5 @@
 import {
+  ApplicationFailure,
   allHandlersFinished,
   condition,
   continueAsNew,
@@ -8,15 +9,20 @@ import {
   getExternalWorkflowHandle,
   isCancellation,
   log,
+  proxyActivities,
   setCurrentDetails,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { SlotActivities } from '../activities/slot.ts';
 import {
   type AdmissionState,
+  adopt,
   freeGone,
   grant,
+  handOver,
   isHolder,
+  isKnown,
   movedPositions,
   newAdmission,
   release,
@@ -24,6 +30,7 @@ import {
   resize,
   setMode,
 } from '../policies/admission.ts';
+import { queues } from '../policies/queues.ts';
 import type {
   CoordinatorInput,
   CoordinatorSettings,
@@ -37,6 +44,8 @@ import type {
 import { assertNamed, isRelease, isRequest, isSettings } from './coordinator-messages.ts';
 import { describe, statusOf } from './coordinator-view.ts';
 import { createWatch } from './coordinator-watch.ts';
+import { messageOf } from './failure.ts';
+import { short } from './options.ts';
 
 const requestSlotSignal = defineSignal<[SlotRequest]>('requestSlot');
 const releaseSlotSignal = defineSignal<[SlotRelease]>('releaseSlot');
@@ -54,6 +63,11 @@ const defaultHistoryBudget = 2_000;
  * and takes slots back from jobs that are gone. A thin shell around policies/admission.ts.
  */
 export async function coordinator(input: CoordinatorInput): Promise<void> {
+  if (!isSettings(input)) {
+    throw ApplicationFailure.nonRetryable('The coordinator needs its settings.', 'UsageInvalid', {
+      next: 'Leave it to the workers: they start the coordinator with what the policy says.',
+    });
+  }
   let state: AdmissionState = resize(input.state ?? newAdmission(input.slots), input.slots);
   let { leaseTimeoutMs } = input;
   /** Holders that asked again: they are told again. */
@@ -85,11 +99,12 @@ export async function coordinator(input: CoordinatorInput): Promise<void> {
   setHandler(drainUpdate, change('draining'), { validator: assertNamed });
 
   const watch = createWatch((gone) => {
-    state = freeGone(state, gone);
+    for (const job of gone) state = job.resetTo ? handOver(state, job, job.resetTo) : freeGone(state, [job]);
     watchAgain = true;
   });
   let watchAgain = false;
 
+  if (!input.state) await takeOver();
   for (;;) {
     const seen = state;
     watchAgain = false;
@@ -97,8 +112,9 @@ export async function coordinator(input: CoordinatorInput): Promise<void> {
     await serve();
     setCurrentDetails(describe(state));
     watch.follow([...state.holders, ...state.queue], leaseTimeoutMs);
+    // What has come meanwhile is in the state, which goes along; only those who must be told again do not.
+    if (isOverBudget() && retell.size === 0) break;
     if (!isIdle()) continue;
-    if (isOverBudget()) break;
     await condition(() => !isIdle() || isOverBudget());
   }
   watch.stop();
@@ -108,6 +124,20 @@ export async function coordinator(input: CoordinatorInput): Promise<void> {
   function isOverBudget(): boolean {
     const { continueAsNewSuggested, historyLength } = workflowInfo();
     return continueAsNewSuggested || historyLength > budget;
+  }
+
+  /** The first of its kind finds nobody. One whose predecessor was terminated must not grant what others hold. */
+  async function takeOver(): Promise<void> {
+    const { findJobs } = proxyActivities<SlotActivities>({ ...short, taskQueue: queues.coordination });
+    try {
+      const { holders, waiting } = await findJobs();
+      state = adopt(state, holders, now());
+      const forgotten = waiting.filter((job) => !isKnown(state, job));
+      await Promise.all(forgotten.map((job) => tell(job, (handle) => handle.signal('askAgain'))));
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      log.error('who holds a slot could not be found out', { error: messageOf(error) });
+    }
   }
 
   /** Grants what can be granted, and tells those concerned, all at once. Whoever cannot be told is gone. */

@@ -3,9 +3,9 @@ import type { ScheduleActivities } from '../activities/schedule.ts';
 import type { Due } from '../policies/calendar.ts';
 import { queues } from '../policies/queues.ts';
 import { backup } from './backup.ts';
-import { assertScheduledInput } from './backup-input.ts';
 import type { ScheduledBackupInput, ScheduledBackupResult } from './contracts.ts';
 import { asJobFailure } from './failure.ts';
+import { assertScheduledInput } from './inputs.ts';
 import { patient } from './options.ts';
 
 const { decideBackup } = proxyActivities<ScheduleActivities>({ ...patient, taskQueue: queues.coordination });

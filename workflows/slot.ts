@@ -14,6 +14,7 @@ import { messageOf } from './failure.ts';
 import { patient } from './options.ts';
 
 const slotGrantedSignal = defineSignal<[SlotGrant]>('slotGranted');
+const askAgainSignal = defineSignal('askAgain');
 const queuePositionSignal = defineSignal<[QueuePosition]>('queuePosition');
 
 export interface SlotListener {
@@ -24,7 +25,7 @@ export interface SlotListener {
 
 /** A job that waits asks again after this time, then after twice as long … */
 const firstReminderMs = 10 * 60_000;
-/** … up to this: a coordinator that was terminated has forgotten its queue, and few events are spent on that. */
+/** … up to this: should a request ever be forgotten, it is not for long, and few events are spent on that. */
 const lastReminderMs = 6 * 3_600_000;
 
 /**
@@ -52,13 +53,18 @@ export async function withSlot<T>(
   setHandler(slotGrantedSignal, (grant) => {
     if (typeof grant?.runId === 'string') grants.add(grant.runId);
   });
+  let isToAskAgain = false;
+  setHandler(askAgainSignal, () => {
+    isToAskAgain = true;
+  });
   setHandler(queuePositionSignal, (place) => {
     if (!isGranted() && typeof place?.position === 'number') listener.onQueued(place.position);
   });
   try {
     for (let waitMs = firstReminderMs; !isGranted(); waitMs = Math.min(waitMs * 2, lastReminderMs)) {
+      isToAskAgain = false;
       askedAs = (await requestSlot(request)).runId;
-      await condition(isGranted, waitMs);
+      await condition(() => isGranted() || isToAskAgain, waitMs);
     }
     listener.onGranted();
     return await body();

@@ -25,7 +25,6 @@ export async function backupRun(context: Context, options: RunBackupOptions): Pr
   const started = await startWorkflow(client, {
     type: 'backup',
     source: options.source,
-    level,
     input,
     summary: `Back up ${options.source} (${level})`,
   });

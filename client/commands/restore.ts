@@ -48,7 +48,6 @@ export async function restore(context: Context, options: RestoreOptions): Promis
   const started = await startWorkflow(client, {
     type: 'restore',
     source: source.name,
-    level: '',
     input,
     summary: `Restore ${source.name} for ${person.operator}: ${person.reason}`.slice(0, 200),
   });

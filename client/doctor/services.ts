@@ -2,6 +2,7 @@ import type { Client } from '@temporalio/client';
 import { Failure } from '../../policies/failure.ts';
 import type { Policy } from '../../policies/policy.ts';
 import { queues, type Role } from '../../policies/queues.ts';
+import { registerCommand, searchAttributeNames, unknownAttributes } from '../../policies/search-attributes.ts';
 import { coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import type { Context } from '../context.ts';
 import { examine, type Finding } from './check.ts';
@@ -40,7 +41,18 @@ export async function examineServices(context: Context, policy: Policy): Promise
     if (status === 'RUNNING') return 'runs';
     throw missing(`is ${status}`, 'Run a backup: it starts the coordinator again.');
   });
-  return [temporal, ...(await Promise.all([...workers, coordinator, catalog]))];
+  const attributes = examine('search attributes', () => examineSearchAttributes(client, namespace));
+  return [temporal, ...(await Promise.all([attributes, ...workers, coordinator, catalog]))];
+}
+
+async function examineSearchAttributes(client: Client, namespace: string): Promise<string> {
+  const missing = await unknownAttributes((query) =>
+    client.workflowService.countWorkflowExecutions({ namespace, query }),
+  );
+  if (missing.length === 0) return `Temporal knows ${searchAttributeNames.join(', ')}`;
+  throw new Failure('TemporalUnreachable', `Temporal does not know ${missing.join(', ')}: no job can run.`, {
+    next: `A coordination worker registers them when it starts, or: ${registerCommand(missing, namespace)}`,
+  });
 }
 
 async function statusOf(client: Client): Promise<string | null> {

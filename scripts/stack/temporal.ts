@@ -3,12 +3,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Connection } from '@temporalio/client';
 import { Failure } from '../../policies/failure.ts';
+import { commandTypes, searchAttributes } from '../../policies/search-attributes.ts';
 import { findTemporal } from './find.ts';
 import { freePort, startProcess } from './process.ts';
 import type { RunningTemporal, TemporalOptions } from './types.ts';
-
-/** Custom search attributes that the workflows set; all of them keywords. */
-export const searchAttributes = ['BackupSource', 'BackupLevel', 'BackupClass', 'BackupStatus'] as const;
 
 const namespace = 'default';
 
@@ -30,7 +28,10 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
       ...['server', 'start-dev', '--ip', '127.0.0.1', '--ui-ip', '127.0.0.1', '--headless=false'],
       ...['--port', String(port), '--ui-port', String(uiPort), '--log-level', 'error', '--log-format', 'json'],
       ...(options.dbFile ? ['--db-filename', options.dbFile] : []),
-      ...searchAttributes.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
+      ...Object.entries(searchAttributes).flatMap(([name, type]) => [
+        '--search-attribute',
+        `${name}=${commandTypes[type]}`,
+      ]),
     ],
     logFile: options.dbFile ? `${options.dbFile}.log` : path.join(scratch ?? '', 'temporal.log'),
     failure: 'TemporalUnreachable',
@@ -50,22 +51,16 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
   };
 }
 
-const keyword = 2; // temporal.api.enums.v1.IndexedValueType
-
 /**
- * A Temporal that somebody else runs, as TEMPORAL_ADDRESS names it; our search attributes are registered there.
- * Throws TemporalUnreachable. Its UI's address is TEMPORAL_UI_URL, or guessed.
+ * A Temporal that somebody else runs, as TEMPORAL_ADDRESS names it. Throws TemporalUnreachable. Its UI's address is
+ * TEMPORAL_UI_URL, or guessed.
  */
 export async function connectTemporal(address: string): Promise<RunningTemporal> {
   const connection = Connection.lazy({ address });
   try {
-    await connection.withDeadline(Date.now() + 10_000, async () => {
-      const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
-      const absent = searchAttributes.filter((name) => !(name in customAttributes));
-      if (absent.length === 0) return;
-      const wanted = Object.fromEntries(absent.map((name) => [name, keyword]));
-      await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: wanted });
-    });
+    await connection.withDeadline(Date.now() + 10_000, () =>
+      connection.workflowService.describeNamespace({ namespace }),
+    );
   } catch (error) {
     throw new Failure(
       'TemporalUnreachable',
@@ -89,7 +84,7 @@ async function namespaceAnswers(address: string): Promise<boolean> {
     return await connection.withDeadline(Date.now() + 5_000, async () => {
       await connection.workflowService.describeNamespace({ namespace });
       const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
-      return searchAttributes.every((name) => name in customAttributes);
+      return Object.keys(searchAttributes).every((name) => name in customAttributes);
     });
   } catch {
     // Not there yet; the caller asks again, and gives up with the server's own log.

@@ -1,10 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { DefaultLogger, makeTelemetryFilterString, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createSlotActivities } from '../../activities/slot.ts';
 import { createWatchHolders } from '../../activities/watch-holders.ts';
 import { queues } from '../../policies/queues.ts';
-import { isRunning } from '../../workers/executions.ts';
+import { openRun } from '../../workers/executions.ts';
 import { type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import { policyOf } from '../policies/policies.ts';
 import type { JobInput } from './coordinator-workflows.ts';
@@ -48,7 +49,7 @@ export class Fleet {
       workflowsPath,
       activities: {
         ...createSlotActivities({ client: this.client, policy }),
-        ...createWatchHolders({ isRunning: isRunning(this.client) }),
+        ...createWatchHolders({ openRun: openRun(this.client) }),
       },
       shutdownGraceTime: 0,
     });
@@ -79,6 +80,8 @@ export class Fleet {
       taskQueue: queues.coordination,
       args: [{ slots: 3, leaseTimeoutMs: 6_000, historyBudget }],
     });
+    // It looks for jobs of an earlier coordinator, which takes two workflow tasks and an activity.
+    while ((await this.historyLength(this.coordinator)) < 10) await setTimeout(50);
   }
 
   get coordinator(): WorkflowHandle {
@@ -92,7 +95,7 @@ export class Fleet {
     return this.coordinator.query<CoordinatorStatus>('status');
   }
 
-  async start(input: JobInput, type: 'job' | 'rudeJob' = 'job'): Promise<WorkflowHandle> {
+  async start(input: JobInput, type: 'backup' | 'rudeJob' = 'backup'): Promise<WorkflowHandle> {
     const handle = await this.client.workflow.start(type, {
       workflowId: `backup/${input.source}/${this.round}`,
       taskQueue: queues.coordination,
@@ -125,8 +128,30 @@ export class Fleet {
     }
   }
 
+  /** Waits until Temporal's list of open jobs has so many of each state: it lags behind a little. */
+  async listed(wanted: Record<string, number>): Promise<void> {
+    for (const [state, count] of Object.entries(wanted)) {
+      const query = `WorkflowType = 'backup' AND ExecutionStatus = 'Running' AND BackupStatus = '${state}'`;
+      while ((await this.client.workflow.count(query)).count !== count) await setTimeout(50);
+    }
+  }
+
   async historyLength(handle: WorkflowHandle): Promise<number> {
     return (await handle.describe()).historyLength;
+  }
+
+  /** Resets a job to the end of a workflow task, counted from 1; the new run goes on from there. */
+  async reset(handle: WorkflowHandle, task: number): Promise<WorkflowHandle> {
+    const { events } = await handle.fetchHistory();
+    const ends = (events ?? []).filter((e) => e.workflowTaskCompletedEventAttributes);
+    const { runId } = await this.client.workflowService.resetWorkflowExecution({
+      namespace: this.client.options.namespace,
+      workflowExecution: { workflowId: handle.workflowId },
+      workflowTaskFinishEventId: ends.at(task - 1)?.eventId ?? null,
+      requestId: randomUUID(),
+      reason: 'a test',
+    });
+    return this.client.workflow.getHandle(handle.workflowId, runId);
   }
 
   /** Ends what a test has left, so that the next one begins with no coordinator. */

@@ -7,6 +7,7 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import type { SlotActivities } from '../../activities/slot.ts';
+import { createLabels } from '../../workflows/labels.ts';
 import { withSlot } from '../../workflows/slot.ts';
 
 export { coordinator } from '../../workflows/coordinator.ts';
@@ -18,14 +19,19 @@ export interface JobInput {
 }
 
 /** Holds a slot until it is told to finish. */
-export async function job({ source, critical = false, priority = 50 }: JobInput): Promise<number[]> {
+export async function backup({ source, critical = false, priority = 50 }: JobInput): Promise<number[]> {
   const places: number[] = [];
   let isFinished = false;
   setHandler(defineSignal('finish'), () => {
     isFinished = true;
   });
   setHandler(defineQuery<number[]>('places'), () => places);
-  const listener = { onQueued: (place: number) => void places.push(place), onGranted: () => {} };
+  const label = createLabels();
+  label({ source, status: 'waiting' });
+  const listener = {
+    onQueued: (place: number) => void places.push(place),
+    onGranted: () => label({ source, status: 'running' }),
+  };
   await withSlot({ source, critical, priority }, listener, () => condition(() => isFinished));
   return places;
 }

@@ -149,9 +149,11 @@ describe('the coordinator', () => {
     expect(await fleet.historyLength(fleet.coordinator)).toBe(before);
   });
 
-  test('goes on in a new run when its history is long, with holders, queue and counts kept', async () => {
+  test('goes on in a new run when its history is long, with holders, queue, mode and counts kept', async () => {
     await fleet.startCoordinator(40);
     const first = await fleet.coordinator.describe();
+    await fleet.coordinator.executeUpdate('pause', { args: [byNow] });
+    await fleet.coordinator.executeUpdate('resume', { args: [byNow] });
     const jobs = await fleet.queueUp(Array.from({ length: 9 }, (_, i) => ({ source: `job-${i}` })));
     const status = await fleet.until((s) => s.holders.length === 3);
     expect(sources([...status.holders, ...status.queue])).toEqual([...jobs.keys()].sort());
@@ -160,10 +162,59 @@ describe('the coordinator', () => {
       await job.result();
     }
     const last = await fleet.until((s) => s.holders.length === 0);
-    expect(last).toMatchObject({ granted: 9, leasesFreed: 0, slots: 3 });
+    expect(last).toMatchObject({ granted: 9, leasesFreed: 0, slots: 3, mode: 'running', modeSetBy: byNow });
     const { runId, historyLength } = await fleet.coordinator.describe();
     expect(runId).not.toBe(first.runId);
     expect(historyLength).toBeLessThan(100);
+  });
+
+  test('leaves the slot with a job that was reset while it held one, and takes it back at its end', async () => {
+    const jobs = await fleet.queueUp([{ source: 'a' }, { source: 'b' }, { source: 'c' }, { source: 'waiting' }]);
+    await fleet.until((s) => s.holders.length === 3);
+    const old = jobs.get('a');
+    if (!old) throw new Error('a was started');
+    const before = await old.describe();
+    const job = await fleet.reset(old, -1);
+    const status = await fleet.until((s) =>
+      s.holders.some((h) => h.workflowId === old.workflowId && h.runId !== before.runId),
+    );
+    expect(sources(status.holders)).toEqual(['a', 'b', 'c']);
+    expect(status).toMatchObject({ leasesFreed: 0, queue: [{ source: 'waiting' }] });
+    await job.signal('finish');
+    await job.result();
+    await fleet.until((s) => s.holders.some((h) => h.source === 'waiting'));
+  });
+
+  test('grants anew to a job that was reset to before it had asked, which takes the old grant for none of its own', async () => {
+    const jobs = await fleet.queueUp([{ source: 'a' }, { source: 'b' }, { source: 'c' }]);
+    await fleet.until((s) => s.holders.length === 3);
+    const old = jobs.get('a');
+    if (!old) throw new Error('a was started');
+    // Whoever comes meanwhile is first: the reset job has lost its turn.
+    await fleet.coordinator.executeUpdate('pause', { args: [byNow] });
+    await fleet.queueUp([{ source: 'first' }]);
+    const job = await fleet.reset(old, 1);
+    const paused = await fleet.until((s) => s.queue.length === 2);
+    expect(sources(paused.holders)).toEqual(['b', 'c']);
+    await fleet.coordinator.executeUpdate('resume', { args: [byNow] });
+    const status = await fleet.until((s) => s.holders.length === 3);
+    expect(sources(status.holders)).toEqual(['b', 'c', 'first']);
+    await jobs.get('b')?.signal('finish');
+    await fleet.until((s) => s.holders.some((h) => h.source === 'a'));
+    await job.signal('finish');
+    expect(await job.result()).toEqual([2, 1]);
+  });
+
+  test('learns after its predecessor was terminated who holds a slot, and has those ask who wait for one', async () => {
+    await fleet.queueUp(['a', 'b', 'c', 'd', 'e'].map((source) => ({ source })));
+    await fleet.until((s) => s.holders.length === 3 && s.queue.length === 2);
+    await fleet.listed({ running: 3, waiting: 2 });
+    await fleet.coordinator.terminate('a mistake');
+    await fleet.start({ source: 'late' });
+    const status = await fleet.until((s) => s.queue.length === 3);
+    expect(sources(status.holders)).toEqual(['a', 'b', 'c']);
+    expect(sources(status.queue)).toEqual(['d', 'e', 'late']);
+    expect(status.granted).toBe(0);
   });
 
   test('ignores signals that make no sense, and goes by a new number of slots', async () => {

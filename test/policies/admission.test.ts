@@ -2,8 +2,10 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import {
   type AdmissionState,
+  adopt,
   freeGone,
   grant,
+  handOver,
   isHolder,
   movedPositions,
   newAdmission,
@@ -81,6 +83,37 @@ describe('whose turn it is', () => {
   test('the release of an old run takes nothing from the new one', () => {
     const held = grant(queued([job('a', { runId: 'run-2' })]), now).state;
     expect(release(held, job('a'))).toBe(held);
+  });
+});
+
+describe('jobs that go on though something was reset or forgotten', () => {
+  test('a holder that was reset keeps its slot as the new run; one that only waited asks again', () => {
+    const { state } = grant(queued(['a', 'b', 'c', 'waits'].map((w) => job(w))), now);
+    const after = handOver(state, job('b'), 'run-2');
+    expect(after.holders.map((h) => `${h.workflowId} ${h.runId}`)).toEqual(['a run-1', 'b run-2', 'c run-1']);
+    expect(after.leasesFreed).toBe(0);
+    expect(release(after, job('b'))).toBe(after);
+    expect(names(release(after, job('b', { runId: 'run-2' })).holders)).toEqual(['a', 'c']);
+    expect(handOver(state, job('waits'), 'run-2').queue).toEqual([]);
+    expect(handOver(state, job('nobody'), 'run-2')).toBe(state);
+  });
+
+  test('a coordinator that takes over grants nothing while the holders it found fill the slots', () => {
+    const found = ['x', 'y', 'z'].map((w) => job(w));
+    const taken = adopt(queued([job('a')]), found, now);
+    expect(names(taken.holders)).toEqual(['x', 'y', 'z']);
+    expect(grant(taken, now).granted).toEqual([]);
+    expect(names(grant(release(taken, job('y')), now).granted)).toEqual(['a']);
+    expect(adopt(taken, found, now)).toBe(taken);
+    expect(adopt(queued([job('a')]), [job('a')], now).holders).toEqual([]);
+  });
+
+  test('a drain is not over while somebody is found to hold a slot', () => {
+    const drained = setMode(newAdmission(3), 'draining', by);
+    expect(drained.mode).toBe('drained');
+    const taken = adopt(drained, [job('x')], now);
+    expect(taken.mode).toBe('draining');
+    expect(release(taken, job('x')).mode).toBe('drained');
   });
 });
 

@@ -10,7 +10,7 @@ import { parse } from 'yaml';
 import { loadPolicy } from '../../engine/config/index.ts';
 import { roles } from '../../policies/queues.ts';
 import { secretsOf } from '../../policies/role-secrets.ts';
-import { searchAttributes } from '../../scripts/stack/temporal.ts';
+import { commandTypes, searchAttributes } from '../../policies/search-attributes.ts';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 
@@ -101,8 +101,8 @@ describe('docker-compose.yml', () => {
   });
 
   test('registers the search attributes that workflows set', () => {
-    for (const name of searchAttributes) {
-      expect(compose.services.temporal?.command).toContain(`--search-attribute=${name}=Keyword`);
+    for (const [name, type] of Object.entries(searchAttributes)) {
+      expect(compose.services.temporal?.command).toContain(`--search-attribute=${name}=${commandTypes[type]}`);
     }
   });
 });

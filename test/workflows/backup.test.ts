@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { BackupResult, BackupStatus } from '../../workflows/contracts.ts';
-import { causes, type Failed, Stage } from './stage.ts';
+import { causes, type Failed, labelsOf, Stage } from './stage.ts';
 import { expectNothingLeft, failure, plan, type StandIns, untilCancelled } from './stand-ins.ts';
 
 let stage: Stage;
@@ -16,7 +16,7 @@ beforeEach(() => steps.clear());
 const start = (input: unknown = { source: 'shop' }) => stage.start('backup', input);
 const backUp = async (): Promise<BackupResult> => (await start()).result();
 
-const cleanupOf = (pointId: string) => stage.env.client.workflow.getHandle(`cleanup/${pointId}`);
+const cleanupOf = (pointId: string) => stage.client.workflow.getHandle(`cleanup/${pointId}`);
 
 async function failedOf(): Promise<Failed> {
   const last = (await causes(await start())).findLast((c) => c.type !== undefined);
@@ -90,6 +90,12 @@ describe('a backup', () => {
     expect(said.map((l) => l.meta?.phase)).toEqual([
       ...['plan', 'slot', 'seal', 'validate', 'upload', 'record', 'prune', 'notify', 'done'],
     ]);
+    expect(await labelsOf(handle)).toMatchObject({
+      BackupSource: 'shop',
+      BackupLevel: 'full',
+      BackupClass: ['manual'],
+      BackupStatus: 'succeeded',
+    });
     const metadata = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
     expect(metadata.currentDetails).toContain('💾 Backed Up: 2.86 MiB');
   });
@@ -224,9 +230,9 @@ describe('a backup that fails', () => {
 
 describe('the end of a backup', () => {
   test('is told to people once, also when the catalog takes hours to come back', async () => {
-    const back = (await stage.env.currentTimeMs()) + 2 * 3_600_000;
+    const back = (await stage.now()) + 2 * 3_600_000;
     steps.on('concludeJob', async () => {
-      if ((await stage.env.currentTimeMs()) < back) throw failure('CatalogUnreachable', 'no catalog', true);
+      if ((await stage.now()) < back) throw failure('CatalogUnreachable', 'no catalog', true);
     });
     expect((await backUp()).outcome).toBe('succeeded');
     expect(steps.attempts('concludeJob')).toBeGreaterThan(100);
@@ -272,9 +278,9 @@ describe('what cannot be removed', () => {
   test('because a store and the host are away is told, and removed when they are back, however late', async () => {
     const pointId = 'shop-left';
     steps.on('planBackup', () => ({ ...plan, pointId }));
-    const back = (await stage.env.currentTimeMs()) + 86_400_000;
+    const back = (await stage.now()) + 86_400_000;
     const away = async () => {
-      if ((await stage.env.currentTimeMs()) < back) throw failure('StoreUnreachable', 'away', true);
+      if ((await stage.now()) < back) throw failure('StoreUnreachable', 'away', true);
     };
     steps.on('uploadCopy west', () => {
       throw failure('StoreDenied', 'west refuses', false);

@@ -8,6 +8,7 @@ import type { ScheduleActivities } from '../../activities/schedule.ts';
 import type { SlotActivities } from '../../activities/slot.ts';
 import type { TransferActivities } from '../../activities/transfer.ts';
 import type { ValidationActivities } from '../../activities/validation.ts';
+import type { WatchActivities } from '../../activities/watch-holders.ts';
 import type { BackupPlan } from '../../policies/backup-plan.ts';
 import type { FailureType } from '../../policies/failure.ts';
 import { queues } from '../../policies/queues.ts';
@@ -16,6 +17,7 @@ import { type Check, checkNames } from '../../policies/recovery-point.ts';
 type Activities = CoordinationActivities &
   ScheduleActivities &
   SlotActivities &
+  WatchActivities &
   HostActivities &
   ValidationActivities &
   TransferActivities &
@@ -29,7 +31,7 @@ type OutputOf<S extends Step> = Awaited<ReturnType<Activities[S]>>;
 const places: Record<string, Step[]> = {
   [queues.coordination]: [
     ...(['planBackup', 'recordPoint', 'planPrune', 'recordPruned', 'announceJob', 'concludeJob'] as const),
-    ...(['resolveLeftovers', 'requestSlot', 'releaseSlot', 'decideBackup'] as const),
+    ...(['resolveLeftovers', 'requestSlot', 'releaseSlot', 'findJobs', 'watchHolders', 'decideBackup'] as const),
   ],
   [queues.backup('local')]: ['sealPoint', 'signPoint', 'discardStaging'],
   [queues.validation('local')]: ['checkSealed', 'testRestore'],
@@ -125,11 +127,10 @@ const rule = {
 const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputOf<S>> } = {
   decideBackup: () => ({ backup: null, due: [], lapsed: [] }),
   planBackup: () => plan,
-  requestSlot: async () => {
-    const { runId } = await grantSlot();
-    return { runId };
-  },
+  requestSlot: grantSlot,
   releaseSlot: () => {},
+  findJobs: () => ({ holders: [], waiting: [] }),
+  watchHolders: untilCancelled(() => {}),
   sealPoint: () => ({ sourceBytes: 3_000_000, storedBytes: 1_000_000, entries: 7, warnings: [] }),
   checkSealed: () => checkNames.slice(0, 3).map(passed),
   testRestore: () => checkNames.slice(3).map(passed),
@@ -153,12 +154,18 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
   restorePoint: ({ pointId, from }) => ({ pointId, from, entries: 7, bytes: 3_000_000, warnings: [] }),
 };
 
+/** The run that asks for a slot. */
+export function callingRun(): { workflowId: string; runId: string } {
+  const { workflowExecution } = Context.current().info;
+  if (!workflowExecution) throw new Error('Only workflows have slots.');
+  const { workflowId, runId } = workflowExecution;
+  return { workflowId, runId };
+}
+
 /** Grants the calling job its slot, as the coordinator does. */
 export async function grantSlot(): Promise<{ runId: string }> {
-  const { client, info } = Context.current();
-  if (!info.workflowExecution) throw new Error('Only workflows have slots.');
-  const { workflowId, runId } = info.workflowExecution;
-  await client.workflow.getHandle(workflowId, runId).signal('slotGranted', { runId });
+  const { workflowId, runId } = callingRun();
+  await Context.current().client.workflow.getHandle(workflowId, runId).signal('slotGranted', { runId });
   return { runId };
 }
 

@@ -1,0 +1,103 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { CancelledFailure } from '@temporalio/common';
+import type { RestoreResult } from '../../workflows/contracts.ts';
+import { causes, labelsOf, Stage } from './stage.ts';
+import { failure, plan, type StandIns, untilCancelled } from './stand-ins.ts';
+
+let stage: Stage;
+let steps: StandIns;
+
+beforeAll(async () => {
+  stage = await Stage.open();
+  steps = stage.standIns;
+});
+afterAll(() => stage?.close());
+beforeEach(() => steps.clear());
+
+const asked = { source: 'shop', into: { directory: '/restored' }, operator: 'Ada', reason: 'the disk burnt' };
+
+describe('a restore', () => {
+  test('finds the point, restores it, and says who asked for it, in the Web UI, its lists and the log', async () => {
+    const handle = await stage.start('restore', { ...asked, pointId: plan.pointId, paths: ['docs/**'] });
+    const result: RestoreResult = await handle.result();
+    expect(result).toMatchObject({ pointId: plan.pointId, from: 'west', entries: 7, bytes: 3_000_000 });
+    expect(steps.done).toEqual(['locatePoint', 'restorePoint']);
+    expect(steps.inputs[1]?.input).toEqual({ ...asked, paths: ['docs/**'], pointId: plan.pointId, from: 'west' });
+    expect(await labelsOf(handle)).toMatchObject({ BackupSource: 'shop', BackupStatus: 'succeeded' });
+    const { currentDetails } = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
+    expect(currentDetails).toMatch(/Restored `shop-.*` from west: 2.86 MiB, 7 entries\n\nAsked by Ada: the disk burnt/);
+    const said = stage.logged.filter((l) => l.meta?.workflowId === handle.workflowId && l.meta?.operator === 'Ada');
+    expect(said.map((l) => l.meta?.status)).toEqual(['running', 'running', 'succeeded']);
+  });
+
+  test.each([
+    ['no operator', { ...asked, operator: undefined }, /no operator is named/],
+    [
+      'an empty operator and an empty reason',
+      { ...asked, operator: ' ', reason: '' },
+      /no operator is named; no reason/,
+    ],
+    ['a reason that is no text', { ...asked, reason: 7 }, /no reason is given/],
+    ['nothing at all', undefined, /no operator is named; no reason is given/],
+  ])('is refused with %s', async (_, input, said) => {
+    const [cause] = await causes(await stage.start('restore', input));
+    expect(cause).toMatchObject({ type: 'NotHumanTriggered', message: expect.stringMatching(said) });
+    expect(cause?.details).toEqual([{ next: expect.stringContaining('--operator NAME --reason TEXT') }]);
+    expect(steps.done).toEqual([]);
+  });
+
+  test('is refused when another workflow starts it, whatever that says', async () => {
+    const parent = await stage.start('parentOfRestore', asked);
+    expect(await causes(parent)).toContainEqual(
+      expect.objectContaining({
+        type: 'NotHumanTriggered',
+        message: expect.stringContaining('started by another workflow'),
+      }),
+    );
+    expect(steps.done).toEqual([]);
+  });
+
+  test.each([
+    ['no target', { into: undefined }, /into/],
+    ['two targets', { into: { directory: '/a', databaseUri: 'postgresql://b/c' } }, /into/],
+    ['a misspelt key', { pointid: 'x' }, /pointid/],
+  ])('with %s is told what does not fit', async (_, wrong, said) => {
+    const [cause] = await causes(await stage.start('restore', { ...asked, ...wrong }));
+    expect(cause).toMatchObject({ type: 'UsageInvalid', message: expect.stringMatching(said) });
+    expect(steps.done).toEqual([]);
+  });
+
+  test('is tried three times when trying can help, once when it cannot, and says what it failed of', async () => {
+    steps.on('restorePoint', () => {
+      throw failure('StoreUnreachable', 'west is away', true);
+    });
+    const handle = await stage.start('restore', asked);
+    expect((await causes(handle)).at(-1)).toMatchObject({ type: 'StoreUnreachable', message: 'west is away' });
+    expect(steps.attempts('restorePoint')).toBe(3);
+    expect(await labelsOf(handle)).toMatchObject({ BackupStatus: 'failed' });
+    steps.clear();
+    steps.on('restorePoint', () => {
+      throw failure('TargetNotEmpty', '/restored is not empty', false);
+    });
+    expect((await causes(await stage.start('restore', asked))).at(-1)).toMatchObject({ type: 'TargetNotEmpty' });
+    expect(steps.attempts('restorePoint')).toBe(1);
+  });
+
+  test('that is cancelled ends once it has tidied up', async () => {
+    let tidied = false;
+    const begun = new Promise<void>((resolve) => {
+      const hang = untilCancelled(resolve);
+      steps.on('restorePoint', () =>
+        hang().finally(() => {
+          tidied = true;
+        }),
+      );
+    });
+    const handle = await stage.start('restore', asked);
+    await begun;
+    await handle.cancel();
+    expect((await causes(handle))[0]).toBeInstanceOf(CancelledFailure);
+    expect(tidied).toBe(true);
+    expect(await labelsOf(handle)).toMatchObject({ BackupStatus: 'cancelled' });
+  });
+});

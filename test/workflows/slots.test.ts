@@ -1,0 +1,160 @@
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { WorkflowHandle } from '@temporalio/client';
+import { createSlotActivities } from '../../activities/slot.ts';
+import { queues } from '../../policies/queues.ts';
+import { type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
+import { policyOf } from '../policies/policies.ts';
+import { causes, labelsOf, Stage, until } from './stage.ts';
+import { callingRun, failure, grantSlot, plan, type StandIns } from './stand-ins.ts';
+
+let stage: Stage;
+let steps: StandIns;
+
+beforeAll(async () => {
+  stage = await Stage.open();
+  steps = stage.standIns;
+});
+afterAll(() => stage?.close());
+beforeEach(() => steps.clear());
+
+const minutes = 60_000;
+
+describe('a job that waits for a slot', () => {
+  test('asks again after ten minutes, then after twice as long, at most every six hours', async () => {
+    const asked: number[] = [];
+    steps.on('requestSlot', async () => {
+      asked.push(await stage.now());
+      // The coordinator was terminated meanwhile and has forgotten the first nine requests.
+      if (asked.length === 10) return grantSlot();
+      return callingRun();
+    });
+    await (await stage.start('backup', { source: 'shop' })).result();
+    const waits = asked.slice(1).map((at, i) => Math.round((at - (asked[i] ?? 0)) / minutes));
+    expect(waits).toEqual([10, 20, 40, 80, 160, 320, 360, 360, 360]);
+    expect(steps.attempts('sealPoint')).toBe(1);
+  });
+
+  test('shows its place, and takes no notice of grants for others nor of what makes no sense', async () => {
+    const asked = new Promise<{ runId: string }>((resolve) => {
+      steps.on('requestSlot', () => {
+        resolve(callingRun());
+        return callingRun();
+      });
+    });
+    const handle = await stage.start('backup', { source: 'shop' });
+    const { runId } = await asked;
+    await until(handle, (s) => s.phase === 'slot');
+    for (const rubbish of [undefined, null, 'x', {}, { runId: 7 }, { runId: 'of another run' }]) {
+      await handle.signal('slotGranted', rubbish);
+      await handle.signal('queuePosition', rubbish);
+    }
+    await handle.signal('queuePosition', { position: 4 });
+    await until(handle, (s) => s.queuePosition === 4);
+    expect(await labelsOf(handle)).toMatchObject({ BackupStatus: 'waiting' });
+    expect(steps.done).toEqual(['planBackup', 'requestSlot']);
+    await handle.signal('slotGranted', { runId });
+    expect(await handle.result()).toMatchObject({ outcome: 'succeeded' });
+  });
+
+  test('ends when its slot cannot even be asked for, and still gives back what it may have got', async () => {
+    steps.on('requestSlot', () => {
+      throw failure('UsageInvalid', 'the coordinator refuses', false);
+    });
+    const handle = await stage.start('backup', { source: 'shop' });
+    expect((await causes(handle)).at(-1)?.message).toBe('the coordinator refuses');
+    expect(steps.attempts('releaseSlot')).toBe(1);
+  });
+});
+
+describe('backups with the real coordinator', () => {
+  const by = { operator: 'Ada', reason: 'moving the disks' };
+  let jobs: Map<string, WorkflowHandle>;
+  let holding: Map<string, () => void>;
+
+  const coordinator = () => stage.client.workflow.getHandle(coordinatorWorkflowId);
+  const status = () => coordinator().query<CoordinatorStatus>('status');
+  async function settles(wanted: (s: CoordinatorStatus) => boolean): Promise<CoordinatorStatus> {
+    for (;;) {
+      const now = await status();
+      if (wanted(now)) return now;
+      await setTimeout(20);
+    }
+  }
+  const startCoordinator = () =>
+    stage.client.workflow.start('coordinator', {
+      workflowId: coordinatorWorkflowId,
+      taskQueue: queues.coordination,
+      args: [{ slots: 3, leaseTimeoutMs: 60_000 }],
+    });
+  async function queueUp(...sources: string[]): Promise<void> {
+    for (const source of sources) {
+      jobs.set(source, await stage.start('backup', { source }));
+      await settles((s) => [...s.holders, ...s.queue].some((j) => j.source === source));
+    }
+  }
+  async function finish(source: string): Promise<void> {
+    while (!holding.has(source)) await setTimeout(20);
+    holding.get(source)?.();
+    await jobs.get(source)?.result();
+  }
+
+  beforeEach(() => {
+    jobs = new Map();
+    holding = new Map();
+    const real = createSlotActivities({ client: stage.client, policy: policyOf() });
+    steps.on('requestSlot', real.requestSlot);
+    steps.on('releaseSlot', real.releaseSlot);
+    steps.on('planBackup', ({ source }) => ({
+      ...plan,
+      source,
+      pointId: `${source}-1`,
+      critical: source.startsWith('vital'),
+      priority: source.startsWith('late') ? 10 : 50,
+    }));
+    // A job holds its slot until the test lets it finish.
+    steps.on('sealPoint', async ({ source }) => {
+      await new Promise<void>((resolve) => holding.set(source, resolve));
+      return { sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
+    });
+  });
+  afterEach(() => coordinator().terminate('the test is over'));
+
+  test('seal three at a time, the critical first, then by priority and arrival', async () => {
+    await startCoordinator();
+    await coordinator().executeUpdate('pause', { args: [by] });
+    await queueUp('a', 'late', 'b', 'vital', 'c');
+    await coordinator().executeUpdate('resume', { args: [by] });
+    const first = await settles((s) => s.holders.length === 3);
+    expect(first.holders.map((h) => h.source)).toEqual(['vital', 'a', 'b']);
+    await finish('a');
+    await settles((s) => s.holders.some((h) => h.source === 'c'));
+    await finish('vital');
+    await settles((s) => s.holders.some((h) => h.source === 'late'));
+    expect(steps.attempts('sealPoint')).toBe(5);
+    for (const source of ['b', 'c', 'late']) await finish(source);
+    expect(await settles((s) => s.holders.length === 0)).toMatchObject({ granted: 5, queue: [] });
+  });
+
+  test('that wait leave the queue when they are cancelled; the others keep their order', async () => {
+    await queueUp('a', 'b', 'c', 'd', 'e', 'f');
+    await jobs.get('e')?.cancel();
+    await settles((s) => s.queue.length === 2);
+    expect((await status()).queue.map((w) => w.source)).toEqual(['d', 'f']);
+    for (const source of ['a', 'b', 'c', 'd', 'f']) await finish(source);
+  });
+
+  test('start the coordinator when there is none; it refuses settings that make no sense', async () => {
+    await queueUp('a');
+    expect(await status()).toMatchObject({ slots: 3, holders: [{ source: 'a' }] });
+    await finish('a');
+    await coordinator().terminate('another one is to be started');
+    const handle = await stage.client.workflow.start('coordinator', {
+      workflowId: coordinatorWorkflowId,
+      taskQueue: queues.coordination,
+      args: [],
+    });
+    expect((await causes(handle))[0]).toMatchObject({ type: 'UsageInvalid' });
+    await startCoordinator();
+  });
+});

@@ -1,0 +1,60 @@
+import { ApplicationFailure } from '@temporalio/workflow';
+import { z } from 'zod';
+import { backupClass, level } from '../policies/recovery-point.ts';
+import type { BackupInput, RestoreInput, ScheduledBackupInput } from './contracts.ts';
+
+/**
+ * Anything may come from the command line, from a schedule or from the Web UI. What does not fit is refused with
+ * UsageInvalid; an exception of JavaScript's would keep the workflow waiting for another version of its code.
+ */
+
+const name = z.string().trim().min(1);
+
+const backupInput = z.strictObject({
+  source: name,
+  level: level.default('full'),
+  classes: z.array(backupClass).min(1).default(['manual']),
+});
+
+const scheduledInput = z.strictObject({ source: name, ahead: z.boolean().default(false) });
+
+const restoreInput = z.strictObject({
+  source: name,
+  pointId: name.optional(),
+  from: name.optional(),
+  into: z.union([z.strictObject({ directory: name }), z.strictObject({ databaseUri: name })]),
+  paths: z.array(z.string()).optional(),
+  tablespaces: z.record(z.string(), z.string()).optional(),
+  host: name.optional(),
+  operator: name,
+  reason: name,
+}) satisfies z.ZodType<RestoreInput>;
+
+/** The input of a backup, with its defaults. */
+export function assertBackupInput(input: BackupInput): Required<BackupInput> {
+  const classes = backupClass.options.join(', ');
+  return assertFits(
+    backupInput,
+    input,
+    `Give it as {"source": "NAME"}; "level" is one of ${level.options.join(', ')}, "classes" a list of ${classes}.`,
+  );
+}
+
+export function assertScheduledInput(input: ScheduledBackupInput): Required<ScheduledBackupInput> {
+  return assertFits(scheduledInput, input, 'Give it as {"source": "NAME"}, with "ahead": true for what is due next.');
+}
+
+export function assertRestoreInput(input: RestoreInput): RestoreInput {
+  return assertFits(
+    restoreInput,
+    input,
+    'Give it as {"source": "NAME", "into": {"directory": "/PATH"}, "operator": "NAME", "reason": "TEXT"}, or let backupctl restore do it.',
+  );
+}
+
+function assertFits<T>(schema: z.ZodType<T>, input: unknown, next: string): T {
+  const { data, error } = schema.safeParse(input ?? {});
+  if (error === undefined) return data;
+  const problems = error.issues.map((i) => `${i.path.join('.') || 'the input'}: ${i.message}`);
+  throw ApplicationFailure.nonRetryable(`The input does not fit: ${problems.join('; ')}.`, 'UsageInvalid', { next });
+}
