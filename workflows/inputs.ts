@@ -3,6 +3,9 @@ import { z } from 'zod';
 import { backupClass, level } from '../policies/recovery-point.ts';
 import type { BackupInput, RestoreInput, ScheduledBackupInput } from './contracts.ts';
 
+/** A schema for every field of the contract, and for no other. */
+type Fields<T> = Record<keyof T, z.ZodType>;
+
 /**
  * Anything may come from the command line, from a schedule or from the Web UI. What does not fit is refused with
  * UsageInvalid; an exception of JavaScript's would keep the workflow waiting for another version of its code.
@@ -14,9 +17,12 @@ const backupInput = z.strictObject({
   source: name,
   level: level.default('full'),
   classes: z.array(backupClass).min(1).default(['manual']),
-});
+} satisfies Fields<BackupInput>);
 
-const scheduledInput = z.strictObject({ source: name, ahead: z.boolean().default(false) });
+const scheduledInput = z.strictObject({
+  source: name,
+  ahead: z.boolean().default(false),
+} satisfies Fields<ScheduledBackupInput>);
 
 const restoreInput = z.strictObject({
   source: name,
@@ -28,7 +34,7 @@ const restoreInput = z.strictObject({
   host: name.optional(),
   operator: name,
   reason: name,
-}) satisfies z.ZodType<RestoreInput>;
+} satisfies Fields<RestoreInput>);
 
 /** The input of a backup, with its defaults. */
 export function assertBackupInput(input: BackupInput): Required<BackupInput> {
