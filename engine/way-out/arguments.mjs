@@ -12,6 +12,7 @@ export const usage = `Restores recovery points from a folder of sealed files, wi
   node restore.mjs verify  STORE [POINT]… --identity FILE read all of a point, or of every one; say what is wrong
   node restore.mjs restore STORE POINT  --identity FILE --into FOLDER [--only PATH]…
   node restore.mjs cat     STORE POINT PATH --identity FILE   one file of a point, to standard output
+  node restore.mjs wal     STORE SOURCE --identity FILE --into FOLDER   PostgreSQL's write-ahead log, as segment files
 
 STORE is the folder that holds SOURCE/ID/backup.json. POINT is an ID, or SOURCE/latest.
 
@@ -45,10 +46,10 @@ export function readArguments(argv) {
   if (values.help) return null;
   const [command = '', store = '', ...rest] = positionals;
   /** How many words may follow the store. @type {Record<string, [number, number]>} */
-  const words = { list: [0, 1], verify: [0, Number.POSITIVE_INFINITY], restore: [1, 1], cat: [2, 2] };
+  const words = { list: [0, 1], verify: [0, Number.POSITIVE_INFINITY], restore: [1, 1], cat: [2, 2], wal: [1, 1] };
   const allowed = words[command];
   const isWhole = allowed && store !== '' && rest.length >= allowed[0] && rest.length <= allowed[1];
-  if (!isWhole || (command === 'restore' && !values.into)) throw new Problem('usage', usage);
+  if (!isWhole || (['restore', 'wal'].includes(command) && !values.into)) throw new Problem('usage', usage);
   const keyring = {
     identities: (values.identity ?? []).flatMap((file) => readIdentities(readText(file), file)),
     keys: (values.key ?? []).map((file) => {

@@ -26,6 +26,7 @@ const modules = [
   'tree',
   'dumps',
   'verify',
+  'wal',
   'listing',
   'arguments',
   'main',

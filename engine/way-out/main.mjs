@@ -10,6 +10,7 @@ import { exitCodes, Problem } from './problem.mjs';
 import { createProgress, print, printable, say, size } from './text.mjs';
 import { restoreTree } from './tree.mjs';
 import { verifyPoint } from './verify.mjs';
+import { restoreWal } from './wal.mjs';
 
 /** @param {string[]} argv @returns {Promise<number>} the exit code */
 async function main(argv) {
@@ -35,6 +36,11 @@ async function main(argv) {
       return verifyAll(rest.length > 0 ? rest : [...findPoints(store)].map((f) => `${f.source}/${f.id}`), open);
     case 'cat':
       return cat(open(point), rest[1] ?? '');
+    case 'wal': {
+      const folder = resolve(into);
+      prepare(folder);
+      return restoreWal(point, folder, access);
+    }
     default:
       return restore(open(point), into, only);
   }

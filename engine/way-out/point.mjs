@@ -43,7 +43,7 @@ export function* findPoints(store) {
 }
 
 /** @param {string} folder */
-function foldersIn(folder) {
+export function foldersIn(folder) {
   try {
     const entries = readdirSync(folder, { withFileTypes: true });
     const folders = entries.filter((e) => (e.isDirectory() || e.isSymbolicLink()) && plainName.test(e.name));
@@ -136,8 +136,8 @@ export function isCount(value, max = Number.MAX_SAFE_INTEGER) {
   return Number.isSafeInteger(value) && /** @type {number} */ (value) >= 0 && /** @type {number} */ (value) <= max;
 }
 
-/** @param {Backup} backup */
-function signatureFits({ signature, ...signed }) {
+/** @param {{ signature: Backup['signature'] }} document */
+export function signatureFits({ signature, ...signed }) {
   try {
     const x = Buffer.from(signature.publicKey, 'base64').toString('base64url');
     const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
@@ -227,8 +227,8 @@ export function parseKey(text) {
   return hex64.test(text.trim()) ? Buffer.from(text.trim(), 'hex') : null;
 }
 
-/** @param {Buffer} key @param {Backup} backup */
-function keyFits(key, backup) {
+/** @param {Buffer} key @param {{ id: string, encryption: { keyCheck: string } }} backup */
+export function keyFits(key, backup) {
   return (
     Buffer.from(hkdfSync('sha256', key, '', `${backup.id}/key`, 32)).toString('hex') === backup.encryption.keyCheck
   );

@@ -17,18 +17,19 @@ const cachedSegments = 6;
 export class SealedFile {
   /**
    * @param {string} file
-   * @param {{ key: Buffer, associatedData: string, bytes: number, name: string }} options
+   * @param {{ key: Buffer, associatedData: string, bytes: number, name: string, start?: number }} options start: where in the file it begins
    */
-  constructor(file, { key, associatedData, bytes, name }) {
+  constructor(file, { key, associatedData, bytes, name, start = 0 }) {
     this.name = name;
+    this.start = start;
     this.fd = openObject(file, name);
-    const found = fstatSync(this.fd).size;
+    const found = fstatSync(this.fd).size - start;
     if (found !== bytes) throw damaged(`${name} is damaged: it has ${found} bytes instead of ${bytes}.`);
     this.bytes = bytes;
     this.segments = Math.ceil(bytes / segmentBytes);
     const last = bytes - (this.segments - 1) * segmentBytes;
     const lastMin = this.segments === 1 ? headerBytes + tagBytes : tagBytes + 1;
-    const header = readExactly(this.fd, 0, Math.min(headerBytes, bytes), name);
+    const header = readExactly(this.fd, start, Math.min(headerBytes, bytes), name);
     if (last < lastMin || header[0] !== headerBytes) throw damaged(`${name} is damaged: it is no sealed object.`);
     this.plainBytes = bytes - headerBytes - this.segments * tagBytes;
     this.prefix = header.subarray(1 + saltBytes);
@@ -58,7 +59,8 @@ export class SealedFile {
     const known = this.cache.get(index);
     if (known) return known;
     const from = index === 0 ? headerBytes : index * segmentBytes;
-    const cipher = readExactly(this.fd, from, Math.min(this.bytes, (index + 1) * segmentBytes) - from, this.name);
+    const length = Math.min(this.bytes, (index + 1) * segmentBytes) - from;
+    const cipher = readExactly(this.fd, this.start + from, length, this.name);
     const nonce = Buffer.alloc(12);
     this.prefix.copy(nonce);
     nonce.writeUInt32BE(index, prefixBytes);
