@@ -9,8 +9,8 @@ import { examine, type Finding } from './check.ts';
 export async function examineSecrets(context: Context, policy: Policy): Promise<Finding[]> {
   const { readSigningKey, publicKeyOf, recipientOf } = await import('../../engine/artifact/index.ts');
   const refs = allSecrets(policy).filter((r) => r !== policy.keys.signing && r !== policy.keys.identity);
-  return Promise.all([
-    ...refs.map((ref) => examine(`secret ${ref}`, () => present(context, ref))),
+  const secrets = await Promise.all(refs.map((ref) => examine(`secret ${ref}`, () => present(context, ref))));
+  const keys = await Promise.all([
     examine('signing key', async () => {
       const said = await present(context, policy.keys.signing);
       const own = publicKeyOf(readSigningKey(await context.secret(policy.keys.signing)));
@@ -36,6 +36,16 @@ export async function examineSecrets(context: Context, policy: Policy): Promise<
       });
     }),
   ]);
+  return [...inShort(secrets), ...keys];
+}
+
+/** Those that are well in one line: there may be dozens, and what is wrong must not drown among them. */
+function inShort(secrets: Finding[]): Finding[] {
+  const wrong = secrets.filter((s) => !s.ok);
+  const well = secrets.length - wrong.length;
+  if (well === 0) return wrong;
+  const details = well === 1 ? 'one is there, and closed to others' : `${well} are there, and closed to others`;
+  return [...wrong, { check: 'secrets', ok: true, type: null, details, next: '' }];
 }
 
 async function present(context: Context, ref: string): Promise<string> {
