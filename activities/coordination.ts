@@ -21,6 +21,7 @@ import {
 import { judge321, type RuleVerdict } from '../policies/three-two-one.ts';
 import type { BackupResult, CopyOutcome, Leftovers } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
+import { resolveIncident, settle } from './incidents.ts';
 
 /** What a coordination worker is given: the catalog, stores to read, and the ways to reach people. */
 export interface CoordinationDependencies {
@@ -182,7 +183,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
 
     /** All that a job had left is gone. */
     resolveLeftovers: ({ pointId }: { pointId: string }): Promise<void> =>
-      runActivity('resolve leftovers', () => resolve(catalog, leftoversKey(pointId))),
+      runActivity('resolve leftovers', () => resolveIncident(catalog, leftoversKey(pointId))),
   };
 }
 
@@ -200,24 +201,6 @@ function judgePoint(policy: Policy, copies: CopyOutcome[]): RuleVerdict {
       verified: copies.some((o) => o.copy === c.name && o.state === 'verified'),
     })),
   });
-}
-
-/** Opens or refreshes the incident when things are bad, resolves it when they are good. */
-async function settle(
-  catalog: Catalog,
-  good: boolean,
-  incident: Parameters<Catalog['openIncident']>[0],
-): Promise<void> {
-  if (!good) {
-    await catalog.openIncident(incident);
-    return;
-  }
-  await resolve(catalog, incident.key);
-}
-
-async function resolve(catalog: Catalog, key: string): Promise<void> {
-  const open = await catalog.incidents({ open: true });
-  for (const i of open.filter((i) => i.key === key)) await catalog.resolveIncident(i.id);
 }
 
 const leftoversKey = (pointId: string) => `leftovers/${pointId}`;

@@ -1,12 +1,12 @@
 import { parseBackupJson } from '../engine/artifact/index.ts';
-import { readHoldNotes } from '../engine/holds/index.ts';
 import { readBytes, type Store } from '../engine/stores/index.ts';
 import { durationSeconds } from '../policies/duration.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
-import { holdInWords, openHolds } from '../policies/hold.ts';
 import type { CopyPolicy, Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix } from '../policies/recovery-point.ts';
+import { type ExpiredPoint, type ExpireRequest, expirePoints } from './expire-points.ts';
 import { runActivity } from './failure.ts';
+import { assertNotHeld, removePoint } from './remove-point.ts';
 
 /** What a retention worker is given: store credentials that get, list and delete. It alone can remove anything. */
 export interface RetentionDependencies {
@@ -63,6 +63,14 @@ export function createRetentionActivities(deps: RetentionDependencies) {
         }
         await removePoint(store, prefix);
       }),
+
+    /**
+     * Removes points from all copies, in the order given: those that nothing keeps, by what the stores hold now.
+     * Resolves to what became of each; what was refused lies there as before. Throws StoreUnreachable, and then has
+     * perhaps removed some: idempotent.
+     */
+    expirePoints: (request: ExpireRequest): Promise<ExpiredPoint[]> =>
+      runActivity('expire', ({ report, signal }) => expirePoints(deps, request, { report, signal })),
   };
 }
 
@@ -106,28 +114,6 @@ async function assertOlder(store: Store, prefix: string, pruneAfter: string): Pr
   });
 }
 
-/** In any one store: a hold that did not reach the others is one all the same. */
-async function assertNotHeld(store: Store, prefix: string): Promise<void> {
-  const { notes, problems } = await readHoldNotes(store, prefix);
-  const [open] = openHolds(notes);
-  const why = open
-    ? holdInWords(open)
-    : (problems[0] ?? ((await isHeldBy(store, prefix)) ? 'by the store itself' : null));
-  if (why === null) return;
-  throw new Failure('StoreDenied', `${prefix} is held in ${store.name}, ${why}.`, {
-    next: 'Nothing was removed. "backupctl hold list" shows who holds it; a person lifts it with "backupctl hold remove".',
-  });
-}
-
-async function isHeldBy(store: Store, prefix: string): Promise<boolean> {
-  try {
-    return (await store.head(prefix + backupJsonName)).held;
-  } catch (error) {
-    if (isFailure(error, 'ObjectMissing')) return false;
-    throw error;
-  }
-}
-
 async function assertHolds(store: Store, prefix: string, pointId: string, trusted: string[]): Promise<void> {
   const backup = parseBackupJson(await readBytes(store, prefix + backupJsonName), trusted);
   const next = `Run "backupctl backup verify ${pointId} --copy ${store.name}"; no copy was removed.`;
@@ -141,11 +127,4 @@ async function assertHolds(store: Store, prefix: string, pointId: string, truste
       next,
     });
   }
-}
-
-/** Unpublishes first: at no moment is there a point whose objects are partly gone. */
-async function removePoint(store: Store, prefix: string): Promise<void> {
-  await store.delete(prefix + backupJsonName);
-  for await (const object of store.list(prefix)) await store.delete(object.key);
-  for await (const pending of store.listPending(prefix)) await store.abortPut(pending);
 }

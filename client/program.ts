@@ -14,6 +14,12 @@ export interface GlobalOptions {
 export type Work = (context: Context) => Promise<number | undefined>;
 export type Execute = (global: GlobalOptions, work: Work) => Promise<void>;
 
+/** Wires a command to its work. Options may stand before or after it. */
+type On = <A extends unknown[], O>(
+  command: Command,
+  work: (context: Context, options: O, ...args: A) => Promise<number | undefined>,
+) => Command;
+
 /** The commands and their options. Each loads its own module when it runs, so that starting up stays quick. */
 export function createProgram(execute: Execute): Command {
   const program = new Command('backupctl')
@@ -25,8 +31,7 @@ export function createProgram(execute: Execute): Command {
     .exitOverride()
     .addHelpText('after', exitCodesHelp());
 
-  /** Wires a command to its work. Options may stand before or after it. */
-  const on = <A extends unknown[], O>(
+  const on: On = <A extends unknown[], O>(
     command: Command,
     work: (context: Context, options: O, ...args: A) => Promise<number | undefined>,
   ) =>
@@ -163,6 +168,8 @@ export function createProgram(execute: Execute): Command {
     async (context, options) => (await import('./commands/hold.ts')).holdList(context, options),
   );
 
+  addRetention(program, on);
+
   const catalog = program.command('catalog').description('the index of recovery points');
   on<[], { from?: string; all: boolean }>(
     catalog
@@ -215,6 +222,50 @@ export function createProgram(execute: Execute): Command {
     async (context, options) => (await import('./commands/doctor.ts')).doctor(context, options),
   );
   return inherit(program);
+}
+
+function addRetention(program: Command, on: On): void {
+  const retention = program.command('retention').description('which recovery points stay, which go, and why');
+  on<[string | undefined], object>(
+    retention
+      .command('plan')
+      .argument('[source]')
+      .description('of each recovery point whether it stays or goes, and why; changes nothing'),
+    async (context, _options, source) =>
+      (await import('./commands/retention.ts')).retentionPlan(context, source === undefined ? {} : { source }),
+  );
+  on<[], { source?: string; operator?: string; reason?: string; wait: boolean }>(
+    retention
+      .command('run')
+      .description('mark what may go, and remove what has been marked for the time of grace')
+      .option('--source <name>', 'of this source only')
+      .option('--operator <name>', 'who asks for it')
+      .option('--reason <text>', 'why')
+      .option('--wait', 'show how it goes until it has ended', false),
+    async (context, options) => (await import('./commands/retention.ts')).retentionRun(context, options),
+  );
+  on<[string], { operator?: string; reason?: string }>(
+    retention
+      .command('resume')
+      .argument('<source>')
+      .description('say that a source which has changed suddenly is in order, so that its old points may go')
+      .option('--operator <name>', 'who has looked')
+      .option('--reason <text>', 'why it is in order'),
+    async (context, options, source) =>
+      (await import('./commands/retention.ts')).retentionResume(context, { source, ...options }),
+  );
+  on<[string | undefined], { limit: number }>(
+    retention
+      .command('history')
+      .argument('[source]')
+      .description('what was removed, when, and why')
+      .option('--limit <number>', 'at most so many', wholeNumber, 50),
+    async (context, options, source) =>
+      (await import('./commands/retention.ts')).retentionHistory(context, {
+        ...options,
+        ...(source === undefined ? {} : { source }),
+      }),
+  );
 }
 
 /** Settings of the root that commander does not hand down to commands made earlier. */

@@ -12,10 +12,8 @@ const immutableKey = z
   .boolean()
   .default(false)
   .describe('Locked for as long as its class keeps it, in every copy that has a lock.');
-const at = z
-  .string()
-  .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'a time of day from 00:00 to 23:59')
-  .describe('Local time of day, HH:MM.');
+export const timeOfDay = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'a time of day from 00:00 to 23:59');
+const at = timeOfDay.describe('Local time of day, HH:MM.');
 /** Days that every month has. */
 const dayOfMonth = z.int().min(1).max(28).describe('Day of the month, 1 to 28: those that every month has.');
 

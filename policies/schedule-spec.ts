@@ -12,7 +12,7 @@ export interface ScheduleSpec {
   /** Milliseconds. */
   jitter: number;
   calendars: {
-    comment: ScheduledClass;
+    comment: ScheduledClass | 'retention';
     minute: number;
     hour: number | { start: number; end: number; step: number };
     dayOfWeek?: Uppercase<CalendarPolicy['weekly']['day']>;
@@ -43,6 +43,7 @@ export function scheduleSpec(calendar: CalendarPolicy): ScheduleSpec {
   };
 }
 
-function clock(at: string): { hour: number; minute: number } {
+/** A time of day from `HH:MM`. */
+export function clock(at: string): { hour: number; minute: number } {
   return { hour: Number(at.slice(0, 2)), minute: Number(at.slice(3)) };
 }

@@ -2,7 +2,7 @@ import { type CalendarPolicy, scheduledClasses } from './calendar-policy.ts';
 import { durationSeconds } from './duration.ts';
 import type { Policy } from './policy.ts';
 import { queues } from './queues.ts';
-import { type ScheduleSpec, scheduleSpec } from './schedule-spec.ts';
+import { clock, type ScheduleSpec, scheduleSpec } from './schedule-spec.ts';
 
 /** What one schedule of Temporal is to do, as plain data that can be compared. */
 export interface ScheduleDefinition {
@@ -24,9 +24,9 @@ export interface NamedSchedule {
 
 export const backupScheduleId = (source: string): string => `backup/${source}`;
 
-/** The schedules that a policy asks for: one per source whose calendar makes any backup. */
+/** The schedules that a policy asks for: one per source whose calendar makes any backup, and one that expires. */
 export function desiredSchedules(policy: Policy): NamedSchedule[] {
-  return policy.sources.flatMap((source) => {
+  const backups = policy.sources.flatMap((source) => {
     const calendar = source.calendar ?? policy.calendar;
     if (scheduledClasses.every((name) => calendar[name].keep === 0)) return [];
     const definition: ScheduleDefinition = {
@@ -39,6 +39,27 @@ export function desiredSchedules(policy: Policy): NamedSchedule[] {
     };
     return [{ id: backupScheduleId(source.name), definition }];
   });
+  return policy.sources.length === 0 ? [] : [...backups, retentionSchedule(policy)];
+}
+
+const retentionScheduleId = 'retention';
+const dayMs = 86_400_000;
+
+/** Each day at a quiet time, what may go of all sources goes. A run that was missed needs no making up for. */
+function retentionSchedule({ calendar, retention }: Policy): NamedSchedule {
+  const definition: ScheduleDefinition = {
+    workflowType: 'retention',
+    taskQueue: queues.coordination,
+    input: {},
+    spec: {
+      timezone: calendar.timeZone,
+      jitter: durationSeconds(calendar.jitter) * 1000,
+      calendars: [{ comment: 'retention', ...clock(retention.at) }],
+    },
+    overlap: 'skip',
+    catchUpWindowMs: dayMs,
+  };
+  return { id: retentionScheduleId, definition };
 }
 
 export interface ScheduleChanges {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Client } from '@temporalio/client';
 import { createCoordinationActivities } from '../activities/coordination.ts';
+import { createExpiryActivities } from '../activities/expiry.ts';
 import { createHostActivities } from '../activities/host.ts';
 import { createRecoveryActivities } from '../activities/recovery.ts';
 import { createRetentionActivities } from '../activities/retention.ts';
@@ -80,6 +81,7 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
             announce: (event, signal) => notify({ policies: policy.notifications, event, resolveSecret, signal }),
           }),
           ...createScheduleActivities({ policy, catalog: index }),
+          ...createExpiryActivities({ policy, catalog: index, store }),
           ...createSlotActivities({ client, policy }),
           ...createWatchHolders({ openRun: openRun(client) }),
         };

@@ -60,6 +60,32 @@ export interface ScheduledBackupResult {
   backup: BackupResult | null;
 }
 
+/** Workflow type `retention`; started each day by the schedule `retention`, or by a person with name and reason. */
+export interface RetentionInput {
+  /** Default: every source of the policy. */
+  source?: string;
+  operator?: string;
+  reason?: string;
+}
+
+export interface RetentionResult {
+  sources: SourceRetention[];
+}
+
+/** What became of the old points of one source. */
+export interface SourceRetention {
+  source: string;
+  /** `stopped`: it has changed suddenly, and a person must decide. */
+  outcome: 'done' | 'stopped';
+  /** Why it is stopped. */
+  stopped: string | null;
+  stays: number;
+  /** May go, once their grace is over. */
+  waiting: number;
+  removed: string[];
+  refused: { pointId: string; why: string }[];
+}
+
 /** What a job could not remove at its end, because the host or a store was away. Workflow `cleanup` removes it later. */
 export interface Leftovers {
   /** On the host's staging disk. */

@@ -3,4 +3,5 @@ export { backup } from './backup.ts';
 export { cleanup } from './cleanup.ts';
 export { coordinator } from './coordinator.ts';
 export { restore } from './restore.ts';
+export { retention } from './retention.ts';
 export { scheduledBackup } from './scheduled-backup.ts';

@@ -78,5 +78,13 @@ export function testing(limitMs: number): ActivityOptions {
   };
 }
 
+/** Removing from all copies. What was interrupted is finished by the next attempt, or by the next run. */
+export const expiring: ActivityOptions = {
+  ...heavy,
+  startToCloseTimeout: '6h',
+  scheduleToCloseTimeout: '12h',
+  retry: { ...retry, maximumAttempts: 5 },
+};
+
 /** A restore that failed has removed what it wrote; trying more often is for the person who asked. */
 export const restoring: ActivityOptions = { ...long, retry: { ...retry, maximumAttempts: 3 } };

@@ -1,5 +1,6 @@
 import type { HoldNote } from '../../policies/hold.ts';
 import type { BackupJson } from '../../policies/recovery-point.ts';
+import type { RetentionRecords } from './retention-records.ts';
 
 /** The index of recovery points in PostgreSQL. The stores are the truth: rebuild() makes it again from any of them. */
 export interface Catalog {
@@ -31,6 +32,8 @@ export interface Catalog {
   /** Time each phase of a job took, for `show`, averages and reports. Not derivable; rebuild leaves it alone. */
   recordJob(job: JobRecord): Promise<void>;
   jobs(filter?: { source?: string; pointId?: string; limit?: number }): Promise<JobRecord[]>;
+
+  readonly retention: RetentionRecords;
 
   close(): Promise<void>;
 }

@@ -5,3 +5,4 @@ export type {
 } from './catalog.ts';
 export { openCatalog } from './postgres-catalog.ts';
 export { rebuildCatalog, verifyCatalog } from './rebuild.ts';
+export { pointsInStores } from './source-points.ts';

@@ -5,6 +5,7 @@ import type { HoldNote } from '../../policies/hold.ts';
 import { backupJson, storedBytes } from '../../policies/recovery-point.ts';
 import type { Catalog, CopyRecord, IncidentRecord, JobRecord, PointRecord } from './catalog.ts';
 import { asFailure, assertUri } from './failures.ts';
+import { createRetentionRecords } from './retention-records.ts';
 import { sameDocument } from './same-document.ts';
 
 const schema = 'backup_coordinator';
@@ -208,6 +209,8 @@ export async function openCatalog({ dsn, onError }: CatalogOptions): Promise<Cat
       );
       return rows.map(jobOf);
     },
+
+    retention: createRetentionRecords(query),
 
     close: () => pool.end(),
   };

@@ -21,6 +21,8 @@ export interface ReadOptions {
   trusted: string[];
   /** Told of everything that lies there but does not count, by name and reason. */
   onProblem(problem: string): void;
+  /** Only what lies below it, e.g. `shop/`; default: everything. */
+  below?: string;
 }
 
 /** Points read at once: two small requests each, so this hides the way to the store. */
@@ -32,7 +34,7 @@ const ahead = 8;
  */
 export async function* publishedIn(options: ReadOptions): AsyncGenerator<Published> {
   const pending: Promise<Published | null>[] = [];
-  for await (const folder of foldersOf(options.store)) {
+  for await (const folder of foldersOf(options.store, options.below)) {
     const reading = readFolder(options, folder.prefix, folder.sizes);
     // Awaited in order; a rejection meanwhile is not unhandled.
     reading.catch(() => {});

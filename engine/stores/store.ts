@@ -28,6 +28,8 @@ export interface Store {
 
   /** Fails with the right type when the place does not exist, refuses, or cannot be reached. Writes nothing. */
   check(): Promise<void>;
+  /** What the store's own clock says now, ISO-8601: the one by which `modifiedAt` is told. To the second, or finer. */
+  clock(): Promise<string>;
 
   /**
    * Stores the source under the key, whole or not at all, and never over another object (`ObjectExists`, unless the

@@ -53,7 +53,17 @@ describe('backupctl', () => {
     const { exitCode, stdout } = await backupctl(['--help'], { cwd });
     expect(exitCode).toBe(0);
     for (const { code } of exitCodes()) expect(stdout).toMatch(new RegExp(`^ +${code} `, 'm'));
-    for (const name of ['policy', 'backup', 'restore', 'catalog', 'status', 'coordinator', 'incidents', 'doctor']) {
+    for (const name of [
+      'policy',
+      'backup',
+      'restore',
+      'retention',
+      'catalog',
+      'status',
+      'coordinator',
+      'incidents',
+      'doctor',
+    ]) {
       expect(stdout).toMatch(new RegExp(`^ +${name}`, 'm'));
     }
   });
@@ -105,6 +115,9 @@ describe('backupctl', () => {
     ],
     ['NotHumanTriggered', 2, ['restore', 'tree', '--into', 'o', '--operator', ' ', '--reason', 'b'], '--operator NAME'],
     ['NotHumanTriggered', 2, ['coordinator', 'pause', '--operator', 'me'], '--reason TEXT'],
+    ['NotHumanTriggered', 2, ['retention', 'run', '--reason', 'b'], '--operator NAME'],
+    ['NotHumanTriggered', 2, ['retention', 'resume', 'tree', '--operator', 'me'], '--reason TEXT'],
+    ['SourceUnknown', 3, ['retention', 'plan', 'tre'], 'Did you mean "tree"?'],
     ['SecretMissing', 2, ['backup', 'list'], 'CATALOG_OF_THE_CLIENT_TEST'],
     ['TemporalUnreachable', 8, ['backup', 'run', 'tree'], 'temporal.address'],
     ['PolicyInvalid', 2, ['status', '--policy', '/none/policy.yaml'], '--policy FILE'],

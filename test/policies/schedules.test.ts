@@ -15,12 +15,27 @@ const withCalendar = (change: Partial<Policy['calendar']>): Policy => ({
 });
 
 describe('the schedules of a policy', () => {
-  test('are one per source, named after it', () => {
-    expect(wanted.map((s) => s.id)).toEqual(policy.sources.map((s) => `backup/${s.name}`));
+  test('are one per source, named after it, and one that expires', () => {
+    expect(wanted.map((s) => s.id)).toEqual([...policy.sources.map((s) => `backup/${s.name}`), 'retention']);
     expect(wanted[0]?.definition.input).toEqual({ source: policy.sources[0]?.name });
   });
 
-  test('are none for a calendar that makes no backups', () => {
+  test('look each day for what may go, by the clock of the calendar', () => {
+    const { definition } =
+      desiredSchedules({ ...policy, retention: { ...policy.retention, at: '11:45' } }).at(-1) ?? {};
+    expect(definition).toMatchObject({
+      workflowType: 'retention',
+      input: {},
+      spec: { timezone: policy.calendar.timeZone, calendars: [{ comment: 'retention', hour: 11, minute: 45 }] },
+      overlap: 'skip',
+    });
+  });
+
+  test('are none for a policy without sources', () => {
+    expect(desiredSchedules({ ...policy, sources: [] })).toEqual([]);
+  });
+
+  test('make no backups for a calendar that makes none', () => {
     const { hourly, daily, weekly, monthly, yearly } = policy.calendar;
     const off = <T extends { keep: number }>(c: T): T => ({ ...c, keep: 0 });
     const none = withCalendar({
@@ -30,7 +45,7 @@ describe('the schedules of a policy', () => {
       monthly: off(monthly),
       yearly: off(yearly),
     });
-    expect(desiredSchedules(none)).toEqual([]);
+    expect(desiredSchedules(none).map((s) => s.id)).toEqual(['retention']);
   });
 });
 

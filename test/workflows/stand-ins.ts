@@ -1,6 +1,7 @@
 import { expect } from '@jest/globals';
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { CoordinationActivities, JobEnd } from '../../activities/coordination.ts';
+import type { ExpiryActivities } from '../../activities/expiry.ts';
 import type { HostActivities } from '../../activities/host.ts';
 import type { RecoveryActivities } from '../../activities/recovery.ts';
 import type { RetentionActivities } from '../../activities/retention.ts';
@@ -16,6 +17,7 @@ import { type Check, checkNames } from '../../policies/recovery-point.ts';
 
 type Activities = CoordinationActivities &
   ScheduleActivities &
+  ExpiryActivities &
   SlotActivities &
   WatchActivities &
   HostActivities &
@@ -32,11 +34,12 @@ const places: Record<string, Step[]> = {
   [queues.coordination]: [
     ...(['planBackup', 'recordPoint', 'planPrune', 'recordPruned', 'announceJob', 'concludeJob'] as const),
     ...(['resolveLeftovers', 'requestSlot', 'releaseSlot', 'findJobs', 'watchHolders', 'decideBackup'] as const),
+    ...(['expirySources', 'decideExpiry', 'recordExpired', 'concludeExpiry'] as const),
   ],
   [queues.backup('local')]: ['sealPoint', 'signPoint', 'discardStaging'],
   [queues.validation('local')]: ['checkSealed', 'testRestore'],
   [queues.transfer('local')]: ['uploadCopy', 'verifyCopy', 'publishCopy'],
-  [queues.retention('local')]: ['withdrawCopy', 'pruneCopy'],
+  [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints'],
   [queues.recovery('local')]: ['locatePoint', 'restorePoint'],
 };
 
@@ -146,6 +149,20 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
   planPrune: () => [],
   pruneCopy: () => {},
   recordPruned: () => {},
+  expirySources: ({ source }) => [source ?? 'shop'],
+  decideExpiry: ({ source }) => ({
+    source,
+    host: 'local',
+    stopped: null,
+    stays: 7,
+    waiting: 0,
+    remove: [],
+    more: false,
+  }),
+  expirePoints: ({ pointIds }) =>
+    pointIds.map((pointId) => ({ pointId, gone: ['disk', 'east', 'west'], refused: null })),
+  recordExpired: () => {},
+  concludeExpiry: () => {},
   discardStaging: () => {},
   announceJob: () => [],
   concludeJob: () => {},

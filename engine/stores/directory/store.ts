@@ -50,6 +50,13 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
         await readdir(root);
       }),
 
+    // Files bear the time of the machine that writes them.
+    clock: () =>
+      guarded(place, '', async () => {
+        await assertPlace(place);
+        return new Date().toISOString();
+      }),
+
     ...createPuts(place, objectPath, (key) => store.head(key)),
 
     async *listPending(prefix) {

@@ -11,6 +11,7 @@ import { isFailure } from '../../../policies/failure.ts';
 import type { Store, StoredObject } from '../store.ts';
 import { createAbilities } from './abilities.ts';
 import { createContext } from './client.ts';
+import { readClock } from './clock.ts';
 import type { S3StoreOptions } from './context.ts';
 import { createCopy } from './copy.ts';
 import { assertListing } from './errors.ts';
@@ -34,6 +35,8 @@ export function createS3Store(options: S3StoreOptions): Store {
     capabilities: () => call('', abilities.all),
 
     check: () => check(''),
+
+    clock: () => call('', () => readClock(context)),
 
     ...createPuts(context, abilities, () => store),
 

@@ -24,6 +24,10 @@ export interface PointChoices {
   passed?: boolean;
   signedBy?: typeof signer;
   facts?: BackupJson['facts'];
+  level?: BackupJson['level'];
+  parent?: string;
+  classes?: BackupJson['classes'];
+  sourceBytes?: number;
 }
 
 export interface MadePoint {
@@ -45,13 +49,13 @@ export function makePoint(choices: PointChoices): MadePoint {
       format: backupFormat,
       id,
       source: { name: source, kind: 'files', host: 'local' },
-      level: 'full',
-      parent: null,
-      classes: ['manual'],
+      level: choices.level ?? 'full',
+      parent: choices.parent ?? null,
+      classes: choices.classes ?? ['manual'],
       startedAt: capturedAt,
       capturedAt,
       sealedAt: capturedAt,
-      content: { format: 'pax-tar', bytes: 100, sourceBytes: 80, entries: 3, unstable: 0 },
+      content: { format: 'pax-tar', bytes: 100, sourceBytes: choices.sourceBytes ?? 80, entries: 3, unstable: 0 },
       facts: choices.facts ?? { zebra: 1, apple: 'two', ünïcode: null },
       objects: [...objects].map(([name, bytes]) => ({
         role: name.slice(0, -4) as 'artifact' | 'manifest' | 'key',

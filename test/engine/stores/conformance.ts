@@ -40,6 +40,16 @@ export function describeStore(kind: string, build: () => Promise<StoreFixture>):
       expect(await pendingOf(store, '')).toEqual([]);
     });
 
+    test('tells the time by the clock that dates what it stores', async () => {
+      const seconds = (iso: string) => Math.floor(Date.parse(iso) / 1000);
+      const before = seconds(await store.clock());
+      const key = `${ownPrefix()}dated`;
+      await put(store, key, 'now');
+      const stored = seconds((await store.head(key)).modifiedAt);
+      expect(stored).toBeGreaterThanOrEqual(before);
+      expect(seconds(await store.clock())).toBeGreaterThanOrEqual(stored);
+    });
+
     test('shows one process what another one stored', async () => {
       const key = `${ownPrefix()}shared`;
       await put(store, key, 'seen by all', { metadata: { 'db-name': 'shop' } });
