@@ -1,0 +1,148 @@
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Catalog, openCatalog } from '../../engine/catalog/index.ts';
+import { createDirectoryStore, type Store } from '../../engine/stores/index.ts';
+import { backupJsonName } from '../../policies/recovery-point.ts';
+import type { RetentionResult, SourceRetention } from '../../workflows/contracts.ts';
+import { makePoint, type PointChoices, prefixOf, publish, trusted } from '../engine/catalog/points.ts';
+import { s3Store } from '../support/s3-store.ts';
+import { startWhole, type Whole } from '../support/whole.ts';
+
+/** Expiry on real stores, by the very workers, queues and credentials of the stack. Nothing but the newest stays by itself. */
+
+let whole: Whole;
+let catalog: Catalog;
+/** To lay points into, and to look at: the disk and both buckets. */
+let stores: Store[];
+
+beforeAll(async () => {
+  whole = await startWhole({
+    sources: ({ dataDir }) => [{ name: 'shop', kind: 'files', path: path.join(dataDir, 'shop') }],
+    before: async ({ dataDir }) => void (await mkdir(path.join(dataDir, 'shop'))),
+    adapt: (policy) => {
+      policy.keys.trusted = [...trusted];
+      policy.retention = { ...policy.retention, minimumAge: '1s', keepWithin: '1s', keepManual: '1s', grace: '1s' };
+    },
+  });
+  const { stack, policy } = whole;
+  stores = policy.copies.map((copy) => {
+    if (copy.kind === 'directory') return createDirectoryStore(copy);
+    return s3Store(copy.region === stack.east.region ? stack.east : stack.west, copy.bucket, { name: copy.name });
+  });
+  catalog = await openCatalog({ dsn: whole.secrets.get('catalog-dsn') ?? '' });
+});
+afterAll(async () => {
+  await catalog?.close();
+  for (const store of stores ?? []) await store.close();
+  await whole?.stop();
+});
+
+/** Lays points into all stores, one after the other, and tells the catalog; the last is the newest by far. */
+async function published(...choices: PointChoices[]): Promise<void> {
+  for (const [i, choice] of choices.entries()) {
+    // Their clocks tell seconds.
+    if (i === choices.length - 1) await setTimeout(2_100);
+    for (const store of stores) await publish(store, makePoint({ sourceBytes: 1e9, ...choice }));
+  }
+  await whole.backupctl('catalog', 'rebuild', '--all');
+}
+
+async function idsIn(store: Store): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { key } of store.list('shop/')) if (key.endsWith(backupJsonName)) ids.push(key.split('/')[1] ?? '');
+  return ids;
+}
+
+async function run(): Promise<SourceRetention> {
+  const person = ['--operator', 'Ada', '--reason', 'the disk is full'];
+  const { sources } = await whole.backupctl<RetentionResult>('retention', 'run', '--wait', ...person);
+  if (!sources[0]) throw new Error('no source was looked at');
+  return sources[0];
+}
+
+/** Runs until the time of grace of something is over. */
+async function runUntilRipe(): Promise<SourceRetention> {
+  for (;;) {
+    const found = await run();
+    if (found.removed.length > 0) return found;
+    await setTimeout(200);
+  }
+}
+
+interface Plan {
+  sources: { stopped: string | null; points: { id: string; stays: boolean; goesAt: string | null }[] }[];
+}
+const planned = async () => (await whole.backupctl<Plan>('retention', 'plan', 'shop')).sources[0];
+const openIncidents = async () => (await catalog.incidents({ open: true })).map((i) => i.key);
+
+describe('expiry', () => {
+  test('marks first, and removes from all three copies once the grace is over, but not what a store has locked', async () => {
+    await published({ id: 'shop-1' }, { id: 'shop-2' }, { id: 'shop-3' }, { id: 'shop-4' });
+    const locking = stores.find((s) => s.kind === 's3');
+    const soon = new Date(Date.now() + 3_600_000).toISOString();
+    // The catalog does not know of it.
+    await locking?.lock(`${prefixOf(makePoint({ id: 'shop-2' }))}${backupJsonName}`, 'governance', soon);
+
+    const before = await planned();
+    expect(before?.points.map((p) => [p.id, p.stays])).toEqual([
+      ['shop-4', true],
+      ['shop-3', false],
+      ['shop-2', false],
+      ['shop-1', false],
+    ]);
+    expect(await run()).toMatchObject({ removed: [], waiting: 3, stays: 1 });
+    for (const store of stores) expect(await idsIn(store)).toEqual(['shop-1', 'shop-2', 'shop-3', 'shop-4']);
+
+    const { removed, refused } = await runUntilRipe();
+    expect(removed.toSorted()).toEqual(['shop-1', 'shop-3']);
+    expect(refused).toEqual([{ pointId: 'shop-2', why: expect.stringMatching(/^it stays: .*locked until/) }]);
+    for (const store of stores) expect(await idsIn(store)).toEqual(['shop-2', 'shop-4']);
+    expect((await catalog.points()).map((p) => p.backup.id).sort()).toEqual(['shop-2', 'shop-4']);
+    expect(await openIncidents()).toContain('expiry-refused/shop');
+    const { removals } = await whole.backupctl<{ removals: { pointId: string; outcome: string; by: string }[] }>(
+      ...['retention', 'history', 'shop'],
+    );
+    expect(removals.find((r) => r.pointId === 'shop-1')).toMatchObject({
+      outcome: 'removed',
+      by: 'Ada: the disk is full',
+    });
+  });
+
+  test('finishes what a killed worker had begun, also when the catalog has forgotten the point', async () => {
+    const point = makePoint({ id: 'shop-0' });
+    for (const store of stores) {
+      await publish(store, point);
+      await store.delete(prefixOf(point) + backupJsonName);
+    }
+    await catalog.retention.beginRemovals([
+      { pointId: 'shop-0', source: 'shop', reasons: ['old'], by: 'the schedule' },
+    ]);
+    expect((await run()).removed).toEqual(['shop-0']);
+    for (const store of stores) {
+      for await (const { key } of store.list(prefixOf(point))) throw new Error(`${key} is still in ${store.name}`);
+    }
+  });
+
+  test('stops when the source has changed suddenly, until a person has decided', async () => {
+    await published({ id: 'shop-5' }, { id: 'shop-6' }, { id: 'shop-7' }, { id: 'shop-8', sourceBytes: 1e6 });
+    for (const _ of [1, 2]) {
+      expect(await run()).toMatchObject({
+        outcome: 'stopped',
+        stopped: expect.stringContaining('shop-8: source size'),
+        removed: [],
+        waiting: 0,
+      });
+    }
+    expect(await openIncidents()).toContain('expiry-stopped/shop');
+    expect((await planned())?.points.every((p) => p.stays)).toBe(true);
+    const decision = ['--operator', 'Ada', '--reason', 'the old photos were moved away'];
+    await whole.backupctl('retention', 'resume', 'shop', ...decision);
+    expect(await openIncidents()).not.toContain('expiry-stopped/shop');
+    expect(await catalog.retention.anomalyDecisions('shop')).toMatchObject([{ pointId: 'shop-8', operator: 'Ada' }]);
+    const removed = (await runUntilRipe()).removed.toSorted();
+    expect(removed).toEqual(['shop-4', 'shop-5', 'shop-6', 'shop-7']);
+    for (const store of stores) expect(await idsIn(store)).toEqual(['shop-2', 'shop-8']);
+  });
+});
