@@ -28,7 +28,7 @@ export interface Store {
 
   /** Fails with the right type when the place does not exist, refuses, or cannot be reached. Writes nothing. */
   check(): Promise<void>;
-  /** What the store's own clock says now, ISO-8601: the one by which `modifiedAt` is told. To the second, or finer. */
+  /** What the store's own clock says now, ISO-8601: the one by which `modifiedAt` is told. May be some seconds behind. */
   clock(): Promise<string>;
 
   /**
