@@ -1,7 +1,7 @@
 import { ApplicationFailure } from '@temporalio/workflow';
 import { z } from 'zod';
 import { backupClass, level } from '../policies/recovery-point.ts';
-import type { BackupInput, RestoreInput, ScheduledBackupInput } from './contracts.ts';
+import type { BackupInput, RestoreInput, RetentionInput, ScheduledBackupInput } from './contracts.ts';
 
 /** A schema for every field of the contract, and for no other. */
 type Fields<T> = Record<keyof T, z.ZodType>;
@@ -36,6 +36,16 @@ const restoreInput = z.strictObject({
   reason: name,
 } satisfies Fields<RestoreInput>);
 
+const retentionInput = z
+  .strictObject({
+    source: name.optional(),
+    operator: name.optional(),
+    reason: name.optional(),
+  } satisfies Fields<RetentionInput>)
+  .refine(({ operator, reason }) => (operator === undefined) === (reason === undefined), {
+    message: 'operator and reason go together',
+  });
+
 /** The input of a backup, with its defaults. */
 export function assertBackupInput(input: BackupInput): Required<BackupInput> {
   const classes = backupClass.options.join(', ');
@@ -55,6 +65,14 @@ export function assertRestoreInput(input: RestoreInput): RestoreInput {
     restoreInput,
     input,
     'Give it as {"source": "NAME", "into": {"directory": "/PATH"}, "operator": "NAME", "reason": "TEXT"}, or let backupctl restore do it.',
+  );
+}
+
+export function assertRetentionInput(input: RetentionInput): RetentionInput {
+  return assertFits(
+    retentionInput,
+    input,
+    'Give it as {"source": "NAME", "operator": "NAME", "reason": "TEXT"}, or as {} for all sources.',
   );
 }
 

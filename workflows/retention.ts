@@ -1,17 +1,10 @@
-import {
-  ApplicationFailure,
-  CancellationScope,
-  isCancellation,
-  log,
-  proxyActivities,
-  setCurrentDetails,
-} from '@temporalio/workflow';
-import { z } from 'zod';
+import { CancellationScope, isCancellation, log, proxyActivities, setCurrentDetails } from '@temporalio/workflow';
 import type { ExpiryActivities } from '../activities/expiry.ts';
 import type { RetentionActivities } from '../activities/retention.ts';
 import { queues } from '../policies/queues.ts';
 import type { RetentionInput, RetentionResult, SourceRetention } from './contracts.ts';
 import { asJobFailure, messageOf } from './failure.ts';
+import { assertRetentionInput } from './inputs.ts';
 import { expiring, patient } from './options.ts';
 
 const coordination = proxyActivities<ExpiryActivities>({ ...patient, taskQueue: queues.coordination });
@@ -21,7 +14,8 @@ const coordination = proxyActivities<ExpiryActivities>({ ...patient, taskQueue: 
  * still go. A source that fails does not keep the others from their turn; the run then fails with the first of them.
  */
 export async function retention(input: RetentionInput = {}): Promise<RetentionResult> {
-  const { source, by } = assertAsked(input);
+  const { source, operator, reason } = assertRetentionInput(input);
+  const by = operator === undefined ? 'the schedule' : `${operator}: ${reason}`;
   const results: SourceRetention[] = [];
   let failure: unknown = null;
   try {
@@ -69,24 +63,4 @@ function line({ source, stopped, stays, waiting, removed, refused }: SourceReten
   if (stopped !== null) return `- ${source}: stopped, ${stopped}`;
   const counts = `${stays} stay, ${waiting} wait for their grace to end, ${removed.length} removed`;
   return `- ${source}: ${counts}${refused.length === 0 ? '' : `, ${refused.length} refused`}`;
-}
-
-const words = z.string().trim().min(1);
-const schema = z
-  .strictObject({ source: words.optional(), operator: words.optional(), reason: words.optional() })
-  .refine(({ operator, reason }) => (operator === undefined) === (reason === undefined), {
-    message: 'operator and reason go together',
-  });
-
-/** Who has it removed, in words: the schedule gives no name. */
-function assertAsked(input: RetentionInput): { source: string | undefined; by: string } {
-  const { data, error } = schema.safeParse(input);
-  if (data) {
-    const { source, operator, reason } = data;
-    return { source, by: operator === undefined ? 'the schedule' : `${operator}: ${reason}` };
-  }
-  const problems = error.issues.map((i) => `${i.path.join('.') || 'the input'}: ${i.message}`);
-  throw ApplicationFailure.nonRetryable(`Retention cannot be started: ${problems.join('; ')}.`, 'UsageInvalid', {
-    next: 'Give it as {"source": "NAME", "operator": "NAME", "reason": "TEXT"}, or as {} for all sources.',
-  });
 }
