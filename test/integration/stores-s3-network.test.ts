@@ -238,6 +238,23 @@ describe('a connection on which nothing moves', () => {
   });
 });
 
+describe('a network that is slow', () => {
+  test('is not taken for one on which nothing moves, however long an upload takes', async () => {
+    const key = `${ownPrefix()}object`;
+    // More than the sockets between take in at once.
+    const bytes = content(32 * 1024 * 1024);
+    const slow = s3Store(proxy, bucket, { idleMaxMs: 1000, partBytes: bytes.length });
+    try {
+      await slow.capabilities();
+      proxy.meddle = first(1, 'PutObject', { bytesPerSecond: 8 * 1024 * 1024 });
+      expect(await put(slow, key, bytes)).toMatchObject({ sha256: sha256Of(bytes) });
+      expect(proxy.seen.filter((s) => s.operation === 'PutObject' && s.key === key)).toHaveLength(1);
+    } finally {
+      await slow.close();
+    }
+  });
+});
+
 describe('connections', () => {
   test('are free again when readers stop early, and gone when the store is closed', async () => {
     const key = `${ownPrefix()}object`;

@@ -1,6 +1,7 @@
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { type ClientRequest, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { S3Service } from './shared.ts';
 
 /** A request to an S3 server, as far as tests look at it. */
@@ -25,6 +26,8 @@ export type Fault =
   | { stallAfter: number }
   /** The server hears of it later. */
   | { delayMs: number }
+  /** The body is taken from the client no faster than this. */
+  | { bytesPerSecond: number }
   /** The server never hears of it; this is the answer. */
   | { status: number; code: string }
   /** The server never hears of it; the test does with the body what it likes, and 200 is the answer. */
@@ -88,8 +91,17 @@ export async function startS3Proxy(service: S3Service): Promise<S3Proxy> {
       }
       pipeline(answer, outgoing, () => {});
     });
-    incoming.pipe(onward);
+    if (typeof fault === 'object' && fault && 'bytesPerSecond' in fault) void trickle(incoming, onward, fault);
+    else incoming.pipe(onward);
   }
+}
+
+async function trickle(from: IncomingMessage, to: ClientRequest, { bytesPerSecond }: { bytesPerSecond: number }) {
+  for await (const chunk of from as AsyncIterable<Buffer>) {
+    to.write(chunk);
+    await wait((chunk.length / bytesPerSecond) * 1000);
+  }
+  to.end();
 }
 
 async function breakOff(

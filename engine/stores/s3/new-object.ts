@@ -31,10 +31,15 @@ export async function newObject(
     ...(lock
       ? {
           ObjectLockMode: lock.mode === 'compliance' ? ('COMPLIANCE' as const) : ('GOVERNANCE' as const),
-          ObjectLockRetainUntilDate: new Date(lock.until),
+          ObjectLockRetainUntilDate: lockEnd(lock.until),
         }
       : {}),
   };
+}
+
+/** Servers keep whole seconds: the next one, so that nothing is locked for less than was asked. */
+export function lockEnd(until: string): Date {
+  return new Date(Math.ceil(Date.parse(until) / 1000) * 1000);
 }
 
 export function noLock(store: string): Failure {

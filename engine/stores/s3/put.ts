@@ -63,7 +63,8 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
           // What its source gave is of no use.
           if (isFailure(error, 'ChecksumMismatch')) await abortUpload(context, key, uploadId);
           if (!isS3Error(error, 'NoSuchUpload')) throw error;
-          // Aborted by whoever made the object meanwhile: then there is nothing left to send.
+          // Aborted by whoever made the object meanwhile: then there is nothing left to send, but maybe a part that came later.
+          await abortUpload(context, key, uploadId);
           if (await isThere(key, () => factsOf(source, signal))) return pending({ uploadId: '' });
           throw abortedElsewhere(place(key), error);
         }
@@ -77,9 +78,10 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
         const parts = uploadId === '' ? null : await listParts(context, key, uploadId);
         if (parts === null) return mustBeSame(key, pending);
         if (digest !== digestOf(parts)) {
-          // Parts go one after the other when whoever made the object aborts what else was pending for it.
-          if (await isThere(key, async () => pending)) return store().head(key);
-          throw notWhole(place(key));
+          if (!(await headOrNull(key))) throw notWhole(place(key));
+          // Whoever made the object aborts what else is pending for it; a part that was on its way then stays behind.
+          await abortUpload(context, key, uploadId);
+          return mustBeSame(key, pending);
         }
         try {
           await completeUpload(context, key, uploadId, parts);

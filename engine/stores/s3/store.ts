@@ -17,7 +17,7 @@ import { createCopy } from './copy.ts';
 import { assertListing } from './errors.ts';
 import { createGet } from './get.ts';
 import { decodeMetadata } from './metadata.ts';
-import { noLock } from './new-object.ts';
+import { lockEnd, noLock } from './new-object.ts';
 import { createPuts } from './put.ts';
 import { removeObject } from './remove.ts';
 import { listUploads } from './uploads.ts';
@@ -99,7 +99,7 @@ export function createS3Store(options: S3StoreOptions): Store {
         const where = at(key);
         if ((await abilities.locking()) === 'no') throw noLock(name);
         const Mode = mode === 'compliance' ? 'COMPLIANCE' : 'GOVERNANCE';
-        const Retention = { Mode, RetainUntilDate: new Date(until) } as const;
+        const Retention = { Mode, RetainUntilDate: lockEnd(until) } as const;
         await client.send(new PutObjectRetentionCommand({ ...where, Retention }));
       }),
 

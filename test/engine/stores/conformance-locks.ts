@@ -49,6 +49,21 @@ export function describeLocks(under: StoreUnderTest): void {
       expect(await textOf(store, key)).toBe('yearly');
     });
 
+    test('last no shorter than was asked, by no part of a second', async () => {
+      const { store, fixture } = under;
+      const key = `${ownPrefix()}object`;
+      const until = inHours(24).replace('.000Z', '.001Z');
+      const putting = put(store, key, 'yearly', { lock: { mode: 'compliance', until } });
+      if (!fixture.has.lock) {
+        expect(await failureType(putting)).toBe('CapabilityMissing');
+        return;
+      }
+      expect(Date.parse((await putting).lockedUntil ?? '')).toBeGreaterThanOrEqual(Date.parse(until));
+      const longer = inHours(48).replace('.000Z', '.999Z');
+      await store.lock(key, 'compliance', longer);
+      expect(Date.parse((await store.head(key)).lockedUntil ?? '')).toBeGreaterThanOrEqual(Date.parse(longer));
+    });
+
     test('are put on an equal object that was there before without one', async () => {
       const { store, fixture } = under;
       const key = `${ownPrefix()}object`;
