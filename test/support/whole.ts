@@ -31,11 +31,13 @@ export interface WholeOptions {
   sources(stack: Stack): object[];
   /** Changes the policy before the workers read it. */
   adapt?(policy: Policy): void;
+  /** The S3 servers write a line per request into `s3-SIDE.access.log`. */
+  accessLogs?: boolean;
   /** What must be there before the workers start. */
   before?(stack: Stack): Promise<void>;
 }
 
-export async function startWhole({ sources, adapt, before }: WholeOptions): Promise<Whole> {
+export async function startWhole({ sources, adapt, accessLogs = false, before }: WholeOptions): Promise<Whole> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'whole-'));
   const closers: (() => Promise<unknown>)[] = [() => rm(dataDir, { recursive: true, force: true })];
   const stop = async () => {
@@ -43,7 +45,7 @@ export async function startWhole({ sources, adapt, before }: WholeOptions): Prom
   };
   try {
     const ports = { temporal: 0, temporalUi: 0, postgres: 0, east: 0, eastConsole: 0, west: 0, westConsole: 0 };
-    const stack = await startStack({ dataDir, ports });
+    const stack = await startStack({ dataDir, ports, accessLogs });
     closers.push(() => stack.stop());
     await before?.(stack);
     const userPolicy = path.join(dataDir, 'own.yaml');
