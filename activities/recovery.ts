@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import { openPoint } from '../engine/artifact/index.ts';
 import type { Catalog } from '../engine/catalog/index.ts';
 import { restoreUri } from '../engine/sources/index.ts';
@@ -72,6 +73,7 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         const source = await deps.source(input.source);
         const restored = await source.restore(point, {
           into: await placeOf(input.into),
+          job: JSON.stringify(Context.current().info.workflowExecution),
           ...(input.paths ? { paths: input.paths } : {}),
           ...(input.tablespaces ? { tablespaces: input.tablespaces } : {}),
           signal,

@@ -57,6 +57,8 @@ export interface SealResult {
 }
 
 export interface RestoreOptions {
+  /** Names the restore over all its attempts: what one of the same name has left half-written is removed first. */
+  job?: string;
   /**
    * A directory path (files; postgres-physical, whose data directory it becomes), or a PostgreSQL connection URI of an
    * existing empty database (postgres-logical).

@@ -14,10 +14,16 @@ export async function removeTree(root: string | Buffer): Promise<void> {
   }
 }
 
-/** Removes what a folder holds, but not the folder. */
-export async function emptyFolder(root: string): Promise<void> {
-  const names = await readdir(root, { encoding: 'buffer' });
-  for (const name of names) await removeTree(Buffer.concat([Buffer.from(root), slash, name]));
+/** Removes what a folder holds, but not the folder; the entry of the given name goes last. An absent folder is empty. */
+export async function emptyFolder(root: string, last?: string): Promise<void> {
+  const names = await readdir(root, { encoding: 'buffer' }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const isLast = (name: Buffer) => name.toString() === last;
+  for (const name of [...names.filter((n) => !isLast(n)), ...names.filter(isLast)]) {
+    await removeTree(Buffer.concat([Buffer.from(root), slash, name]));
+  }
 }
 
 async function unlock(folder: Buffer): Promise<void> {

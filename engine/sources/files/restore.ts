@@ -16,10 +16,10 @@ import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import { type Entry, type ExtractTarget, extract, type PointReader } from '../../artifact/index.ts';
 import type { RestoreOptions, RestoreResult } from '../source.ts';
+import { type Claim, claimFolder, takeOver } from './claim.ts';
 import { assertReal, createGuard } from './inside.ts';
 import { yieldToLoop } from './loop.ts';
 import { makeNode, setMtime, setXattr } from './posix.ts';
-import { emptyFolder, removeTree } from './remove.ts';
 import { createFilter } from './walk.ts';
 
 export interface Placement {
@@ -35,7 +35,7 @@ export interface Placement {
 /**
  * Puts a tree back into a folder that is absent or empty: folders and contents first (contents in parallel), then
  * links, owners, modes, attributes and times, folders' own last. Owners are set when we are root. Whatever was written
- * is removed when it fails. Throws TargetNotEmpty, TargetUnusable, Corrupt.
+ * is removed when it fails, or, when it was killed, by the next attempt of the same job. Throws TargetNotEmpty, TargetUnusable, Corrupt.
  */
 export async function restoreTree(
   point: PointReader,
@@ -43,14 +43,19 @@ export async function restoreTree(
   placement: Placement = {},
 ): Promise<RestoreResult> {
   const into = path.resolve(options.into);
-  const prepared: { folder: string; existed: boolean }[] = [];
+  const job = options.job ?? null;
+  const claims = new Map<string, Claim>();
   try {
     for (const folder of [into, ...(placement.elsewhere?.values() ?? [])]) {
-      prepared.push({ folder, existed: await prepare(folder) });
+      const left = await takeOver(folder, job);
+      const existed = await prepare(folder);
+      claims.set(folder, claimFolder(folder, left?.existed ?? existed, job));
     }
-    return await write(point, into, options, placement);
+    const restored = await write(point, into, options, { ...placement, claims });
+    for (const claim of claims.values()) claim.release();
+    return restored;
   } catch (error) {
-    for (const { folder, existed } of prepared.reverse()) await (existed ? emptyFolder(folder) : removeTree(folder));
+    for (const claim of [...claims.values()].reverse()) await claim.undo();
     throw asTargetFailure(error, into);
   }
 }
@@ -90,7 +95,7 @@ async function write(
   point: PointReader,
   into: string,
   options: RestoreOptions,
-  { elsewhere, owner }: Placement,
+  { elsewhere, owner, claims }: Placement & { claims: ReadonlyMap<string, Claim> },
 ): Promise<RestoreResult> {
   const filtered = options.paths !== undefined && options.paths.length > 0;
   const filter = createFilter(options.paths ?? [], []);
@@ -186,7 +191,10 @@ async function write(
           next && (last.prefix.length === 0 || Buffer.from(next).subarray(0, last.prefix.length).equals(last.prefix));
         if (inside) return;
         open.pop();
-        apply(last.entry, place(last.entry.path));
+        const folder = place(last.entry.path);
+        // A folder's own times come after the last change to what it holds.
+        claims.get(folder.toString())?.release();
+        apply(last.entry, folder);
       }
     };
     for await (const entry of point.entries()) {

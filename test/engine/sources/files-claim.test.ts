@@ -1,0 +1,80 @@
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { claimFolder, takeOver } from '../../../engine/sources/files/claim.ts';
+import { createFilesSource } from '../../../engine/sources/index.ts';
+import { filesSource } from '../../../policies/policy.ts';
+import { failureOf, makePlace, type Place } from '../artifact/sealing.ts';
+import { type SealedSource, sealSource } from './conformance.ts';
+
+let place: Place;
+let dir: string;
+let sealed: SealedSource;
+const at = (...names: string[]) => path.join(dir, ...names);
+const signal = new AbortController().signal;
+
+beforeAll(async () => {
+  place = await makePlace();
+  dir = mkdtempSync(path.join(tmpdir(), 'files-claim-'));
+  mkdirSync(at('tree'));
+  for (let i = 0; i < 8; i++) writeFileSync(at('tree', `${i}`), Buffer.alloc(300_000, i));
+  sealed = await sealSource(place, source());
+});
+afterAll(async () => {
+  rmSync(dir, { recursive: true, force: true });
+  await place.remove();
+});
+
+const source = () => createFilesSource(filesSource.parse({ name: 'docs', kind: 'files', path: at('tree') }));
+const restore = (into: string, job?: string, onProgress = () => {}) =>
+  source().restore(sealed.reader, { into, signal, onProgress, ...(job === undefined ? {} : { job }) });
+
+/** The folder as a process that was killed in the middle of its restore leaves it. */
+async function killed(name: string): Promise<string> {
+  const left = at(name);
+  await restore(at(`${name} alive`), 'restore/docs/1', () => {
+    if (!existsSync(left)) cpSync(at(`${name} alive`), left, { recursive: true, preserveTimestamps: true });
+  });
+  return left;
+}
+
+describe('what a killed restore has left', () => {
+  test('is removed by the next attempt of the same restore, which then restores all', async () => {
+    const left = await killed('left');
+    expect(readdirSync(left).filter((name) => name.startsWith('.restoring-'))).toHaveLength(1);
+    await restore(left, 'restore/docs/1');
+    expect(readdirSync(left).sort()).toEqual(readdirSync(at('tree')).sort());
+    expect(statSync(left).mtimeMs).toBe(statSync(at('tree')).mtimeMs);
+    expect((await source().compare(sealed.reader, left, signal)).differences).toEqual([]);
+  });
+
+  test('is nobody else’s: to every other restore the folder is not empty', async () => {
+    const left = await killed('foreign');
+    const held = readdirSync(left);
+    for (const job of [undefined, 'restore/docs/2']) {
+      expect(await failureOf(restore(left, job))).toMatchObject({ type: 'TargetNotEmpty' });
+    }
+    expect(readdirSync(left)).toEqual(held);
+  });
+
+  test('is not what a finished restore has made: that is touched by no attempt any more', async () => {
+    const into = at('whole');
+    await restore(into, 'restore/docs/1');
+    expect(await failureOf(restore(into, 'restore/docs/1'))).toMatchObject({ type: 'TargetNotEmpty' });
+    expect((await source().compare(sealed.reader, into, signal)).differences).toEqual([]);
+  });
+});
+
+test('an attempt that was thought dead removes nothing of the one that took its folder over', async () => {
+  const folder = at('fought over');
+  mkdirSync(folder);
+  const first = claimFolder(folder, false, 'job');
+  expect(await takeOver(folder, 'job')).toMatchObject({ existed: false });
+  const second = claimFolder(folder, true, 'job');
+  writeFileSync(path.join(folder, 'restored'), 'by the second');
+  await first.undo();
+  expect(existsSync(path.join(folder, 'restored'))).toBe(true);
+  await second.undo();
+  expect(readdirSync(folder)).toEqual([]);
+});
