@@ -1,6 +1,7 @@
 import { Failure } from '../../policies/failure.ts';
 import { giveBack } from '../give-back.ts';
 import type { UnpackBlock } from './frame-jobs.ts';
+import { byFrame, windowsOf } from './frame-order.ts';
 import { acquireFramePool, FrameWriteError } from './frame-pool.ts';
 import { frameProblem, type PointReader } from './reader.ts';
 import type { Block } from './types.ts';
@@ -19,12 +20,6 @@ export interface ExtractOptions {
   onProgress?: (bytes: number) => void;
 }
 
-/** Blocks planned together, so that ranges can be merged although some files were read again, … */
-const windowBlocks = 8_192;
-/** … or although the manifest's order is altogether another one than the artifact's, as that of a base backup. */
-const disorderedWindowBlocks = 65_536;
-/** That is so when one block in so many lies before the one before it. */
-const disorderedShare = 200;
 /** One ranged GET brings at most this much; gaps up to the second number are read over rather than asked around. */
 const rangeBytesMax = 12 * 1024 * 1024;
 const gapBytesMax = 256 * 1024;
@@ -111,7 +106,7 @@ async function* fetched(
     const range = ahead.shift();
     return range && { frames: range.frames, bytes: await range.bytes };
   };
-  for await (const window of windows(targets)) {
+  for await (const window of windowsOf(targets, ({ block }) => block)) {
     for (const frames of rangesOf(window)) {
       const first = frames[0];
       const last = frames.at(-1);
@@ -129,53 +124,16 @@ async function* fetched(
   for (let range = await next(); range; range = await next()) yield range;
 }
 
-async function* windows(targets: AsyncIterable<ExtractTarget>): AsyncGenerator<ExtractTarget[]> {
-  let window: ExtractTarget[] = [];
-  /** Where the last frame lay, by artifact. */
-  let lasts: number[] = [];
-  let steps = 0;
-  for await (const target of targets) {
-    window.push(target);
-    const { artifact, frameOffset } = target.block;
-    if (frameOffset < (lasts[artifact] ?? 0)) steps++;
-    lasts[artifact] = frameOffset;
-    const limit = steps > window.length / disorderedShare ? disorderedWindowBlocks : windowBlocks;
-    if (window.length < limit) continue;
-    yield window;
-    window = [];
-    lasts = [];
-    steps = 0;
-  }
-  if (window.length > 0) yield window;
-}
-
 /** Frames in the order of each artifact, grouped into what one read brings. */
 function rangesOf(window: ExtractTarget[]): Frame[][] {
-  const byArtifact = Map.groupBy(window, ({ block }) => block.artifact);
-  return [...byArtifact].flatMap(([artifact, targets]) => rangesIn(artifact, targets));
-}
-
-function rangesIn(artifact: number, targets: ExtractTarget[]): Frame[][] {
-  const frames = new Map<number, Frame>();
-  for (const { block, path, fileOffset, sparse } of targets) {
-    const { frameOffset: offset, frameBytes: bytes } = block;
-    const frame = frames.get(offset) ?? { artifact, offset, bytes, blocks: [] };
-    frame.blocks.push({
-      offset: block.offset,
-      bytes: block.bytes,
-      sha256: block.sha256,
-      target: { path, fileOffset, sparse },
-    });
-    frames.set(offset, frame);
-  }
   const ranges: Frame[][] = [];
   let range: Frame[] = [];
-  for (const frame of [...frames.values()].sort((a, b) => a.offset - b.offset)) {
+  for (const frame of byFrame(window, ({ block }) => block).map(frameOf)) {
     const first = range[0];
     const last = range.at(-1);
     const near = last && frame.offset - (last.offset + last.bytes) <= gapBytesMax;
     const fits = first && frame.offset + frame.bytes - first.offset <= rangeBytesMax;
-    if (range.length > 0 && !(near && fits)) {
+    if (range.length > 0 && !(near && fits && first.artifact === frame.artifact)) {
       ranges.push(range);
       range = [];
     }
@@ -183,4 +141,20 @@ function rangesIn(artifact: number, targets: ExtractTarget[]): Frame[][] {
   }
   if (range.length > 0) ranges.push(range);
   return ranges;
+}
+
+function frameOf(targets: ExtractTarget[]): Frame {
+  const [first] = targets;
+  if (!first) throw new RangeError('a frame without blocks');
+  return {
+    artifact: first.block.artifact,
+    offset: first.block.frameOffset,
+    bytes: first.block.frameBytes,
+    blocks: targets.map(({ block, path, fileOffset, sparse }) => ({
+      offset: block.offset,
+      bytes: block.bytes,
+      sha256: block.sha256,
+      target: { path, fileOffset, sparse },
+    })),
+  };
 }

@@ -4,6 +4,7 @@ import type { ObjectRole, SealedObject } from '../../policies/recovery-point.ts'
 import { giveBackChunk } from '../give-back.ts';
 import { passThrough } from './artifact-pass.ts';
 import type { UnpackBlock } from './frame-jobs.ts';
+import { byFrame, windowsOf } from './frame-order.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
 import { frameBlocksMax, frameCompressedMax } from './limits.ts';
 import { objectOf, openObject, type PointReader } from './reader.ts';
@@ -113,8 +114,8 @@ interface FrameWithBlocks {
 }
 
 /**
- * Goes through manifest and artifact side by side. Frames come in the order of the artifact but for those of files that
- * were read again: these are fetched by themselves. Frames that no entry names (such a file's first reading, the end of
+ * Goes through manifest and artifact side by side. Frames come in the order of the artifact, window by window; those
+ * that lie before what was walked already, e.g. of files that were read again, are fetched by themselves. Frames that no entry names (such a file's first reading, the end of
  * the archive) are decompressed all the same. Frames of other points' artifacts are fetched by themselves, too.
  */
 async function verifyArtifact(
@@ -135,15 +136,17 @@ async function verifyArtifact(
   try {
     await collecting(problem, async () => {
       await findOthers();
-      for await (const frame of framesOf(reader.entries(), report, problem)) {
-        signal.throwIfAborted();
-        await (frame.artifact === 0 ? visit(frame) : visitOther(frame));
-        report.bytes += frame.blocks.reduce((sum, b) => sum + b.bytes, 0);
-        onProgress?.({
-          bytesDone: report.bytes,
-          bytesTotal: reader.backup.content.sourceBytes,
-          entriesDone: report.entries,
-        });
+      for await (const window of windowsOf(blocksOf(reader.entries(), report, problem), ({ block }) => block)) {
+        for (const frame of framesOf(window)) {
+          signal.throwIfAborted();
+          await (frame.artifact === 0 ? visit(frame) : visitOther(frame));
+          report.bytes += frame.blocks.reduce((sum, b) => sum + b.bytes, 0);
+          onProgress?.({
+            bytesDone: report.bytes,
+            bytesTotal: reader.backup.content.sourceBytes,
+            entriesDone: report.entries,
+          });
+        }
       }
     });
     await collecting(problem, () => walkTo(stream.plainBytes));
@@ -268,43 +271,48 @@ function nameOf({ names }: FrameWithBlocks): string {
   return `${names[0] ?? 'no entry'}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
-/** The manifest's blocks, gathered by frame as they follow each other; counts what goes by. */
-async function* framesOf(
+interface NamedBlock {
+  block: Block;
+  name: string;
+}
+
+/** The manifest's blocks; counts what goes by. */
+async function* blocksOf(
   entries: AsyncIterable<EntryWithBlocks>,
   report: VerifyReport,
   problem: (what: string) => void,
-): AsyncGenerator<FrameWithBlocks> {
-  let frame: FrameWithBlocks | null = null;
-  const add = (to: FrameWithBlocks, { offset, bytes, sha256 }: Block, name: string) => {
-    to.blocks.push({ offset, bytes, sha256 });
-    to.names.push(name);
-  };
+): AsyncGenerator<NamedBlock> {
   for await (const entry of entries) {
     report.entries++;
     const name = Buffer.from(entry.path).toString();
     let size = 0;
     for await (const block of entry.blocks) {
-      const isSame = frame?.offset === block.frameOffset && frame.artifact === block.artifact;
-      if (frame && (!isSame || frame.blocks.length === frameBlocksMax)) {
-        yield frame;
-        frame = null;
-      }
-      frame ??= {
-        artifact: block.artifact,
-        offset: block.frameOffset,
-        bytes: block.frameBytes,
-        blocks: [],
-        names: [],
-      };
-      add(frame, block, name);
       report.blocks++;
       size += block.bytes;
+      yield { block, name };
     }
     if (!entry.streamed && entry.type === 'file' && size !== entry.size) {
       problem(`${name}: its blocks hold ${size} bytes, its entry names ${entry.size}`);
     }
   }
-  if (frame) yield frame;
+}
+
+/** By frame, in the order of each artifact. */
+function* framesOf(window: NamedBlock[]): Generator<FrameWithBlocks> {
+  for (const named of byFrame(window, ({ block }) => block)) {
+    for (let at = 0; at < named.length; at += frameBlocksMax) {
+      const part = named.slice(at, at + frameBlocksMax);
+      const first = part[0]?.block;
+      if (!first) continue;
+      yield {
+        artifact: first.artifact,
+        offset: first.frameOffset,
+        bytes: first.frameBytes,
+        blocks: part.map(({ block: { offset, bytes, sha256 } }) => ({ offset, bytes, sha256 })),
+        names: part.map(({ name }) => name),
+      };
+    }
+  }
 }
 
 /** Turns damage into a finding; anything else is no finding but a reason to try again. */
