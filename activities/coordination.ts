@@ -11,15 +11,9 @@ import { isHeld } from '../policies/hold.ts';
 import { planBackup } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type PruneStep, planPrune } from '../policies/prune.ts';
-import {
-  type BackupClass,
-  type BackupJson,
-  backupJsonName,
-  type Level,
-  pointPrefix,
-} from '../policies/recovery-point.ts';
+import { type BackupJson, backupJsonName, type Level, pointPrefix } from '../policies/recovery-point.ts';
 import { judge321, type RuleVerdict } from '../policies/three-two-one.ts';
-import type { BackupResult, CopyOutcome, Leftovers } from '../workflows/contracts.ts';
+import type { BackupInput, BackupResult, CopyOutcome, Leftovers } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
 import { resolveIncident, settle } from './incidents.ts';
 
@@ -48,7 +42,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
   const { policy, catalog } = deps;
   return {
     /** Decides what the job will do. Nothing has been touched yet. */
-    planBackup: (request: { source: string; level: Level; classes: BackupClass[] }): Promise<BackupPlan> =>
+    planBackup: (request: Required<BackupInput>): Promise<BackupPlan> =>
       runActivity('plan', async () => {
         const history = await catalog.points({ source: request.source, limit: 30 });
         return planBackup(policy, {

@@ -85,12 +85,13 @@ export function createProgram(execute: Execute): Command {
   );
 
   const backup = program.command('backup').description('recovery points');
-  on<[string], { level: string; wait: boolean }>(
+  on<[string], { level: string; anytime: boolean; wait: boolean }>(
     backup
       .command('run')
       .argument('<source>')
       .description('start a backup')
       .addOption(new Option('--level <level>', 'how much of it').choices(level.options).default('full'))
+      .option('--anytime', "begin now, also outside of the source's hours", false)
       .option('--wait', 'show how it goes until it has ended', false),
     async (context, options, source) =>
       (await import('./commands/backup-run.ts')).backupRun(context, { source, ...options }),

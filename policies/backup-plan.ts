@@ -16,6 +16,8 @@ export interface BackupPlan {
   /** Stored sizes of the source's last points, newest first, at most 30: what the size check compares with. */
   sizeHistory: number[];
   validationTimeoutMs: number;
+  /** Outside of the source's windows: when they open, ISO-8601. The job waits, and plans again. Absent: it may begin. */
+  waitUntil?: string;
   /** Why the level is not what was asked for, and other things a person should know. */
   notes: string[];
 }

@@ -5,6 +5,7 @@ import { Failure } from './failure.ts';
 import { lockFor } from './lock.ts';
 import type { CopyPolicy, Policy, SourcePolicy } from './policy.ts';
 import type { BackupClass, Level } from './recovery-point.ts';
+import { windowState } from './window.ts';
 
 export interface PlanRequest {
   source: string;
@@ -15,6 +16,8 @@ export interface PlanRequest {
   /** Six or more characters of [a-z0-9], to tell points of one second apart. */
   random: string;
   sizeHistory: number[];
+  /** A person wants it now, whatever the source's windows say. */
+  anytime?: boolean;
 }
 
 /** The source's policy. Throws SourceUnknown, naming those there are. */
@@ -34,6 +37,8 @@ export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
   if (request.level !== 'full') {
     notes.push(`A ${request.level} backup was asked for; ${source.kind} sources are always backed up in full here.`);
   }
+  const { timeZone } = source.calendar ?? policy.calendar;
+  const waitUntil = request.anytime ? null : opening(source, timeZone, request.now);
   const stamp = request.now.replace(/\.\d+Z$/, 'Z').replaceAll(/[-:]/g, '');
   return {
     pointId: `${source.name}-${stamp.toLowerCase()}-${request.random}`,
@@ -49,7 +54,13 @@ export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
     sizeHistory: request.sizeHistory.slice(0, 30),
     validationTimeoutMs: durationSeconds(policy.limits.validationTimeout) * 1000,
     notes,
+    ...(waitUntil === null ? {} : { waitUntil }),
   };
+}
+
+function opening({ windows }: SourcePolicy, timeZone: string, now: string): string | null {
+  const { isOpen, until } = windowState(windows, timeZone, now);
+  return isOpen ? null : until;
 }
 
 function plannedCopy(copy: CopyPolicy, calendar: CalendarPolicy, classes: BackupClass[]): PlannedCopy {

@@ -3,6 +3,7 @@ import { calendarPolicy } from './calendar-policy.ts';
 import { duration } from './duration.ts';
 import { retentionPolicy } from './retention-policy.ts';
 import { tierName, tiersPolicy } from './tier-policy.ts';
+import { backupWindow } from './window.ts';
 
 /**
  * The policy file. What `describe` says of a key stands in three places: here, in policies/policy.schema.json for
@@ -41,6 +42,10 @@ const sourceCommon = {
   rto: duration.default('4h').describe('Recovery time objective: how soon it must be back.'),
   hooks,
   calendar: calendarPolicy.optional().describe("Takes the place of the policy's calendar for this source."),
+  windows: z
+    .array(backupWindow)
+    .default([])
+    .describe('Hours in which its backups may begin; outside of them a job waits. Left out: any time.'),
 };
 
 const postgresServer = {

@@ -22,6 +22,7 @@ export class BackupJob {
   private checksPassed = 0;
   private readonly copyStates = new Map<string, CopyState>();
   private position: number | null = null;
+  private opening: string | null = null;
   private waitingSince: number | null = null;
   private readonly warnings: string[] = [];
   private left: Leftovers = { staging: false, copies: [] };
@@ -70,6 +71,12 @@ export class BackupJob {
     this.waitingSince = this.now();
     this.current = 'slot';
     for (const copy of plan.copies) this.copyStates.set(copy.name, 'waiting');
+    this.onChange();
+  }
+
+  /** Waits for the source's hours. */
+  opensAt(time: string | null): void {
+    this.opening = time;
     this.onChange();
   }
 
@@ -168,6 +175,7 @@ export class BackupJob {
   markdown(): string {
     const lines = [this.progressLine()];
     lines.push(`**Phase**: ${this.current}${this.position === null ? '' : ` (place ${this.position} in the queue)`}`);
+    if (this.opening !== null) lines.push(`**Waits** for the hours in which it may run, until ${this.opening}`);
     if (this.plan) lines.push(`**Recovery point**: \`${this.plan.pointId}\` (${this.plan.level})`);
     if (this.seal) {
       lines.push(`**Sealed**: ${formatBytes(this.seal.sourceBytes)} → ${formatBytes(this.seal.storedBytes)}`);

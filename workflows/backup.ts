@@ -6,6 +6,7 @@ import {
   log,
   proxyActivities,
   setHandler,
+  sleep,
 } from '@temporalio/workflow';
 import type { CoordinationActivities } from '../activities/coordination.ts';
 import type { HostActivities } from '../activities/host.ts';
@@ -29,7 +30,7 @@ const coordination = proxyActivities<CoordinationActivities>({ ...short, taskQue
 const catalog = proxyActivities<CoordinationActivities>({ ...patient, taskQueue: queues.coordination });
 
 /**
- * Backs one source up: plan → slot → seal to the backup server's disk → validate → upload to every copy, each its own
+ * Backs one source up: plan → window → slot → seal to the backup server's disk → validate → upload to every copy, each its own
  * branch → publish → catalog → prune → notify. Whatever happens, the slot is released and nothing staged is left; a
  * copy that was not finished is withdrawn; the outcome is recorded and people are told. What cannot be removed because
  * its host or store is away is left to the workflow `cleanup`.
@@ -40,7 +41,7 @@ export async function backup(input: BackupInput): Promise<BackupResult> {
   setHandler(statusQuery, () => job.status());
   showBackup(job);
   try {
-    const plan = await job.phase('plan', () => coordination.planBackup(asked));
+    const plan = await planInWindow(job, asked);
     job.planned(plan);
     const { copies, cancelled } = await withSlot(
       { source: plan.source, critical: plan.critical, priority: plan.priority },
@@ -58,6 +59,18 @@ export async function backup(input: BackupInput): Promise<BackupResult> {
   } catch (error) {
     await concludeBackup(job, { result: null, error });
     throw asJobFailure(error);
+  }
+}
+
+/** The plan of a moment at which the source may be backed up. Until then nothing is held but a timer. */
+async function planInWindow(job: BackupJob, asked: Required<BackupInput>): Promise<BackupPlan> {
+  for (;;) {
+    const plan = await job.phase('plan', () => coordination.planBackup(asked));
+    const { waitUntil } = plan;
+    if (waitUntil === undefined) return plan;
+    job.opensAt(waitUntil);
+    await job.phase('window', () => sleep(Math.max(1_000, Date.parse(waitUntil) - Date.now())));
+    job.opensAt(null);
   }
 }
 

@@ -15,6 +15,8 @@ export interface BackupInput {
   level?: Level;
   /** Default ['manual']. */
   classes?: BackupClass[];
+  /** Begin now, whatever the source's windows say. Default false. */
+  anytime?: boolean;
 }
 
 export interface CopyOutcome {
@@ -24,7 +26,7 @@ export interface CopyOutcome {
 }
 
 export interface Phase {
-  name: 'plan' | 'slot' | 'seal' | 'validate' | 'upload' | 'record' | 'prune' | 'notify';
+  name: 'plan' | 'window' | 'slot' | 'seal' | 'validate' | 'upload' | 'record' | 'prune' | 'notify';
   durationMs: number;
 }
 

@@ -17,6 +17,7 @@ const backupInput = z.strictObject({
   source: name,
   level: level.default('full'),
   classes: z.array(backupClass).min(1).default(['manual']),
+  anytime: z.boolean().default(false),
 } satisfies Fields<BackupInput>);
 
 const scheduledInput = z.strictObject({

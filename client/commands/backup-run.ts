@@ -12,6 +12,7 @@ import { startWorkflow } from '../temporal.ts';
 export interface RunBackupOptions {
   source: string;
   level: string;
+  anytime: boolean;
   wait: boolean;
 }
 
@@ -21,7 +22,7 @@ export async function backupRun(context: Context, options: RunBackupOptions): Pr
   const { host } = sourceNamed(policy, options.source);
   const level: Level = levels.parse(options.level);
   const client = await context.temporal();
-  const input: BackupInput = { source: options.source, level };
+  const input: BackupInput = { source: options.source, level, ...(options.anytime ? { anytime: true } : {}) };
   const started = await startWorkflow(client, {
     type: 'backup',
     source: options.source,

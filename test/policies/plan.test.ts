@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { type PlanRequest, planBackup, sourcePolicy } from '../../policies/plan.ts';
+import type { Policy } from '../../policies/policy.ts';
 import { policyOf } from './policies.ts';
 
 const policy = policyOf({
@@ -22,6 +23,21 @@ const request = (more: Partial<PlanRequest> = {}): PlanRequest => ({
   random: 'k3x9qa',
   sizeHistory: [],
   ...more,
+});
+
+test('waits for the hours of its source, unless a person wants it now', () => {
+  const night: Policy = {
+    ...policy,
+    sources: policy.sources.map((s) => ({
+      ...s,
+      windows: [{ from: '22:00', to: '06:00', days: ['sunday', 'monday'] }],
+    })),
+  };
+  // A Sunday.
+  const noon = request({ now: '2026-03-01T12:00:00Z' });
+  expect(planBackup(night, noon).waitUntil).toBe('2026-03-01T22:00:00.000Z');
+  expect(planBackup(night, { ...noon, anytime: true }).waitUntil).toBeUndefined();
+  expect(planBackup(night, request({ now: '2026-03-01T22:00:00Z' })).waitUntil).toBeUndefined();
 });
 
 describe('the plan of a backup', () => {

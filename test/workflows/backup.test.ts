@@ -52,9 +52,18 @@ describe('a backup', () => {
     });
   });
 
+  test('waits for the hours of its source without a slot, and then plans again', async () => {
+    const opens = Date.now() + 10 * 3_600_000;
+    let plans = 0;
+    steps.on('planBackup', () => (++plans === 1 ? { ...plan, waitUntil: new Date(opens).toISOString() } : plan));
+    const result = await backUp();
+    expect(steps.done.slice(0, 3)).toEqual(['planBackup', 'planBackup', 'requestSlot']);
+    expect(result.phases.map((p) => p.name).slice(0, 3)).toEqual(['plan', 'window', 'plan']);
+  });
+
   test('carries the level and the classes that were asked for into the plan, and the planned level into the record', async () => {
     steps.on('planBackup', (asked) => {
-      expect(asked).toEqual({ source: 'shop', level: 'incremental', classes: ['daily'] });
+      expect(asked).toEqual({ source: 'shop', level: 'incremental', classes: ['daily'], anytime: false });
       return { ...plan, level: 'differential' };
     });
     await (await start({ source: 'shop', level: 'incremental', classes: ['daily'] })).result();

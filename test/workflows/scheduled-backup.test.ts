@@ -26,7 +26,7 @@ describe('a schedule that wakes', () => {
       lapsed: [],
     }));
     steps.on('planBackup', (asked) => {
-      expect(asked).toEqual({ source: 'shop', level: 'differential', classes: ['weekly', 'daily'] });
+      expect(asked).toEqual({ source: 'shop', level: 'differential', classes: ['weekly', 'daily'], anytime: false });
       return plan;
     });
     const result: ScheduledBackupResult = await (await start()).result();
