@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { level } from '../policies/recovery-point.ts';
+import type { SimulateOptions } from './commands/policy-simulate.ts';
 import type { Context } from './context.ts';
 import { exitCodesHelp } from './exit-codes.ts';
 
@@ -58,6 +59,20 @@ export function createProgram(execute: Execute): Command {
       (await import('./commands/policy-apply.ts')).policyApply(context, { dryRun }),
     );
   }
+
+  on<[], SimulateOptions>(
+    policy
+      .command('simulate')
+      .description('what the policy will keep, where, and at what cost; nothing is run')
+      .requiredOption('--years <number>', 'how far ahead, at most 100', yearsAhead)
+      .option('--from <date>', 'beginning at this date (default: today)')
+      .option('--html <file>', 'also write pictures of it to this file')
+      .option('--gib <number>', 'stored size of a full backup of a source that has none yet, in GiB', amount, 100)
+      .option('--change <percent>', 'of a source that changes in a day, where nothing tells', share, 2)
+      .option('--growth <percent>', 'by which a source grows in a year, where nothing tells', amount, 20)
+      .option('--restores <number>', 'full restores of each source in a year', amount, 4),
+    async (context, options) => (await import('./commands/policy-simulate.ts')).policySimulate(context, options),
+  );
 
   const schedule = program.command('schedule').description('when backups start by themselves');
   on<[], object>(
@@ -278,6 +293,24 @@ function inherit(program: Command): Command {
     inherit(command);
   }
   return program;
+}
+
+function amount(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value >= 0 && value <= 1e9) return value;
+  throw new InvalidArgumentError('Give a number of at least 0.');
+}
+
+function share(text: string): number {
+  const value = amount(text);
+  if (value <= 100) return value;
+  throw new InvalidArgumentError('Give a number of at most 100.');
+}
+
+function yearsAhead(text: string): number {
+  const value = amount(text);
+  if (value > 0 && value <= 100) return value;
+  throw new InvalidArgumentError('Give a number of years, at most 100.');
 }
 
 function wholeNumber(text: string): number {

@@ -145,4 +145,14 @@ describe('expiry', () => {
     expect(removed).toEqual(['shop-4', 'shop-5', 'shop-6', 'shop-7']);
     for (const store of stores) expect(await idsIn(store)).toEqual(['shop-2', 'shop-8']);
   });
+
+  test('leaves enough to tell by what the policy will keep: the size is measured, the rest assumed', async () => {
+    const { sources } = await whole.backupctl<{ sources: { basis: Record<string, string> }[] }>(
+      ...['policy', 'simulate', '--years', '1'],
+    );
+    expect(sources[0]?.basis).toMatchObject({
+      fullBytes: expect.stringMatching(/, as shop-[28]$/),
+      changePerDay: expect.stringContaining('assumed'),
+    });
+  });
 });
