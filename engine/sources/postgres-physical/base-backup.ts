@@ -21,6 +21,7 @@ export type BackupEvent =
   | { kind: 'archive'; tablespace: string | null }
   /** The backup manifest begins. */
   | { kind: 'manifest' }
+  /** The bytes are to be taken out before the next event is asked for: their memory is used again. */
   | { kind: 'data'; bytes: Buffer }
   | { kind: 'end'; lsn: string; timeline: number };
 
@@ -29,7 +30,8 @@ export interface BaseBackupOptions {
   checkpoint: 'fast' | 'spread';
 }
 
-/** Bytes that may wait here; the server waits beyond them. */
+/** Messages of 32 KiB are gathered into pieces of this size; so many may wait here, and the server waits beyond them. */
+const slabBytes = 512 * 1024;
 const queuedBytesMax = 4 * 1024 * 1024;
 
 /** Starts a base backup with the WAL it needs, page checksums verified by the server as it reads. */
@@ -51,8 +53,14 @@ export function baseBackup(client: pg.Client, { label, checkpoint }: BaseBackupO
 export class BaseBackup implements pg.Submittable {
   private readonly sql: string;
   private connection: pg.Connection | null = null;
-  private readonly queue: BackupEvent[] = [];
+  private readonly queue: { event: BackupEvent; done?: Buffer }[] = [];
   private queuedBytes = 0;
+  private slab: Buffer = Buffer.allocUnsafeSlow(slabBytes);
+  /** Of the slab: what is in the queue, and what has come. */
+  private queuedTo = 0;
+  private filledTo = 0;
+  /** Slabs to be used again. */
+  private readonly free: Buffer[] = [];
   private resultSets = 0;
   private row: (string | null)[] = [];
   private start: { lsn: string; timeline: number } | null = null;
@@ -68,11 +76,13 @@ export class BaseBackup implements pg.Submittable {
   /** What the server sends, in order. Throws its error, and that of a connection that breaks. */
   async *events(): AsyncGenerator<BackupEvent> {
     for (;;) {
-      const event = this.queue.shift();
-      if (event) {
-        if (event.kind === 'data') this.taken(event.bytes.length);
-        yield event;
-      } else if (this.error) throw this.error;
+      const next = this.queue.shift();
+      if (next) {
+        yield next.event;
+        if (next.event.kind === 'data') this.taken(next.event.bytes.length);
+        if (next.done) this.free.push(next.done);
+      } else if (this.filledTo > this.queuedTo) this.pass();
+      else if (this.error) throw this.error;
       else if (this.ended) return;
       else {
         await new Promise<void>((resolve) => {
@@ -119,8 +129,7 @@ export class BaseBackup implements pg.Submittable {
   handleCopyData({ chunk }: { chunk: Buffer }): void {
     switch (String.fromCharCode(chunk[0] ?? 0)) {
       case 'd':
-        // A copy: the client uses its memory again.
-        this.put({ kind: 'data', bytes: Buffer.from(chunk.subarray(1)) });
+        this.gather(chunk);
         break;
       case 'n': {
         // `OID.tar` or `base.tar`, then its location.
@@ -145,12 +154,35 @@ export class BaseBackup implements pg.Submittable {
     this.wake();
   }
 
-  private put(event: BackupEvent): void {
-    this.queue.push(event);
-    if (event.kind === 'data') {
-      this.queuedBytes += event.bytes.length;
-      if (this.queuedBytes > queuedBytesMax) this.connection?.stream.pause();
+  /** Copies a message's bytes, for the client uses its memory again. */
+  private gather(chunk: Buffer): void {
+    for (let at = 1; at < chunk.length; ) {
+      const copied = chunk.copy(this.slab, this.filledTo, at);
+      at += copied;
+      this.filledTo += copied;
+      if (this.filledTo < this.slab.length) continue;
+      this.pass(this.slab);
+      this.slab = this.free.pop() ?? Buffer.allocUnsafeSlow(slabBytes);
+      this.queuedTo = 0;
+      this.filledTo = 0;
     }
+    // Whoever waits takes what there is.
+    this.wake();
+  }
+
+  /** Queues what has come. @param done a slab that is full, to be used again afterwards */
+  private pass(done?: Buffer): void {
+    if (this.filledTo === this.queuedTo) return;
+    const bytes = this.slab.subarray(this.queuedTo, this.filledTo);
+    this.queuedTo = this.filledTo;
+    this.queue.push({ event: { kind: 'data', bytes }, ...(done ? { done } : {}) });
+    this.queuedBytes += bytes.length;
+    if (this.queuedBytes > queuedBytesMax) this.connection?.stream.pause();
+  }
+
+  private put(event: BackupEvent): void {
+    this.pass();
+    this.queue.push({ event });
     this.wake();
   }
 

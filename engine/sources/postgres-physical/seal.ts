@@ -149,7 +149,7 @@ async function capture(backup: BaseBackup, { cluster, members, options }: Captur
 
   /** Its length is known at its end only: by way of the scratch disk. */
   async function addManifest(file: string, content: AsyncIterable<Buffer>): Promise<void> {
-    await pipeline(Readable.from(content), createWriteStream(file, { mode: 0o600, flags: 'wx' }));
+    await pipeline(Readable.from(copied(content)), createWriteStream(file, { mode: 0o600, flags: 'wx' }));
     const { size } = await stat(file);
     const reader = new ByteReader(createReadStream(file) as AsyncIterable<Buffer>);
     await members.add({ ...members.like, path: 'backup_manifest', size }, (into) => reader.fill(into));
@@ -159,4 +159,9 @@ async function capture(backup: BaseBackup, { cluster, members, options }: Captur
 function outside(tablespaces: Tablespace[]): string | null {
   const found = tablespaces.filter((t) => t.oid !== null && t.location?.startsWith('/'));
   return found.length === 0 ? null : JSON.stringify(found.map(({ oid, location }) => ({ oid, location })));
+}
+
+/** For who reads ahead. */
+async function* copied(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) yield Buffer.from(chunk);
 }
