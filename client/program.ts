@@ -186,6 +186,18 @@ export function createProgram(execute: Execute): Command {
 
   addRetention(program, on);
 
+  const wal = program.command('wal').description('the write-ahead log of clusters');
+  on<[string], { copy?: string; read: boolean }>(
+    wal
+      .command('verify')
+      .argument('<source>')
+      .description('say what is archived, and what of it is missing or damaged')
+      .option('--copy <name>', 'in this copy only')
+      .option('--read', 'also read all of it, which takes the identity', false),
+    async (context, options, source) =>
+      (await import('./commands/wal-verify.ts')).walVerify(context, { source, ...options }),
+  );
+
   const catalog = program.command('catalog').description('the index of recovery points');
   on<[], { from?: string; all: boolean }>(
     catalog

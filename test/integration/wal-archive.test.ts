@@ -7,7 +7,7 @@ import { readWalHeader } from '../../engine/artifact/index.ts';
 import { createPostgresInstance, unprivilegedUser } from '../../engine/sites/index.ts';
 import { connect, replicationOf } from '../../engine/sources/postgres/connection.ts';
 import { createWalFetcher } from '../../engine/sources/wal/fetch.ts';
-import { dropSlot, slotState } from '../../engine/sources/wal/slot.ts';
+import { dropSlot, ensureSlot, limitSlot, slotState } from '../../engine/sources/wal/slot.ts';
 import { postgresPhysicalSource } from '../../policies/policy.ts';
 import { lsnOf, lsnText, segmentName } from '../../policies/wal.ts';
 import type { WalRangeHeader } from '../../policies/wal-bundle.ts';
@@ -201,6 +201,18 @@ describe('archiving', () => {
     await dropSlot(client, 'kept');
     await dropSlot(client, 'kept');
     expect(await slotState(client, 'kept')).toEqual({ keptBytes: null });
+    await client.end();
+  });
+
+  test('does not let a slot that nobody reads fill the disk', async () => {
+    const client = await replication();
+    await ensureSlot(client, 'forgotten', 'cluster');
+    await sql('SELECT pg_logical_emit_message(true, $$x$$, repeat($$y$$, 1000000)) FROM generate_series(1, 20)');
+    expect(await limitSlot(client, 'forgotten', 1_000_000_000)).toMatchObject({ dropped: false });
+    const limited = await limitSlot(client, 'forgotten', 10_000_000);
+    expect(limited).toEqual({ dropped: true, keptBytes: expect.any(Number) });
+    expect(limited.keptBytes).toBeGreaterThan(20_000_000);
+    expect(await limitSlot(client, 'forgotten', 10_000_000)).toEqual({ dropped: false, keptBytes: null });
     await client.end();
   });
 

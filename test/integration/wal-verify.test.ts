@@ -2,6 +2,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { verifyWal } from '../../engine/sources/wal/verify.ts';
+import { backupctl } from '../client/terminal.ts';
 import { type Cluster, makeCluster, postgresBinDirs } from './source-physical-fixture.ts';
 import { makeWalPlace, startArchive, verified, type WalPlace } from './wal-fixture.ts';
 
@@ -86,5 +87,67 @@ describe('an archive that is not whole', () => {
     writeFileSync(stranger, 'x');
     expect((await verified(wal)).problems).toEqual(['cluster/wal/notes.txt does not belong there']);
     rmSync(stranger);
+  });
+});
+
+describe('backupctl wal verify', () => {
+  let cluster: Cluster;
+  let wal: WalPlace;
+  let policyFile: string;
+  beforeAll(async () => {
+    cluster = await makeCluster(binDirs[15]);
+    wal = await makeWalPlace(path.join(cluster.dir, 'copy'));
+    const running = await startArchive(wal, { port: cluster.server.port, bundleBytes: 1024 * 1024 });
+    await running.caughtUp((statement) => cluster.sql('postgres', statement));
+    await running.stop();
+    policyFile = path.join(cluster.dir, 'policy.yaml');
+    const policy = {
+      version: 1,
+      site: { region: 'here' },
+      catalog: { dsn: 'env:DSN' },
+      keys: {
+        recipients: [wal.recipient],
+        signing: 'env:SIGNING',
+        trusted: wal.trusted,
+        identity: `file:${policyFile}.identity`,
+      },
+      staging: { path: path.join(cluster.dir, 'staging') },
+      sources: [
+        { name: 'cluster', kind: 'postgres-physical', connection: { host: 'x', user: 'x' } },
+        { name: 'docs', kind: 'files', path: '/srv/docs' },
+      ],
+      copies: [{ name: 'shelf', kind: 'directory', region: 'there', path: wal.root }],
+    };
+    writeFileSync(policyFile, JSON.stringify(policy));
+    writeFileSync(`${policyFile}.identity`, wal.identity, { mode: 0o600 });
+  });
+  afterAll(() => cluster.remove());
+  const ask = (...args: string[]) => backupctl(['wal', 'verify', ...args, '--policy', policyFile]);
+
+  test('shows how far the WAL reaches, and ends well when nothing is missing', async () => {
+    const { exitCode, stdout } = await ask('cluster', '--read');
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/✓ shelf: \d+ ranges, .*\n +timeline 1 +0\/1000000 to 0\/[0-9A-F]+, until 20/);
+    const { stdout: json } = await ask('cluster', '--json');
+    expect(JSON.parse(json)).toMatchObject({
+      source: 'cluster',
+      verified: [{ copy: 'shelf', gaps: [], problems: [] }],
+    });
+  });
+
+  test('ends with 6 and names what is missing', async () => {
+    const file = path.join(wal.root, (await wal.contents()).ranges[1]?.key ?? '');
+    const bytes = readFileSync(file);
+    rmSync(file);
+    const { exitCode, stdout } = await ask('cluster');
+    writeFileSync(file, bytes);
+    expect(exitCode).toBe(6);
+    expect(stdout).toMatch(/✗ shelf[\s\S]*missing: 0\/[0-9A-F]+ to 0\/[0-9A-F]+ of timeline 1/);
+  });
+
+  test('is for clusters', async () => {
+    const { exitCode, stderr } = await ask('docs');
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('postgres-physical');
   });
 });

@@ -61,3 +61,19 @@ export async function slotState(client: pg.Client, slot: string): Promise<SlotSt
   const { lsn } = await identifySystem(client);
   return { keptBytes: Math.max(0, Number(lsnOf(lsn) - found.start.lsn)) };
 }
+
+/**
+ * Gives a slot up when the server keeps more for it than it may: a full disk would end the server, and what is lost
+ * otherwise is WAL that was not archived yet. Returns what it kept; whether the slot is gone is said by `dropped`. A slot
+ * that somebody streams from is waited for, so its archiving is to be ended first.
+ */
+export async function limitSlot(
+  client: pg.Client,
+  slot: string,
+  keptBytesMax: number,
+): Promise<SlotState & { dropped: boolean }> {
+  const state = await slotState(client, slot);
+  const dropped = state.keptBytes !== null && state.keptBytes > keptBytesMax;
+  if (dropped) await dropSlot(client, slot);
+  return { ...state, dropped };
+}

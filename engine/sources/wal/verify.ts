@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Failure, isFailure } from '../../../policies/failure.ts';
-import { gapsOf, lsnOf, lsnText, type WalGap } from '../../../policies/wal.ts';
+import { gapsOf, lsnOf, lsnText, mergeRanges, timelinesOf, type WalGap, type WalRange } from '../../../policies/wal.ts';
 import { openWal, readWalHeader, type WalReading } from '../../artifact/index.ts';
 import { type ContentsOptions, listWal, type StoredRange } from './contents.ts';
 
@@ -15,6 +15,8 @@ export interface VerifyWalOptions extends ContentsOptions {
 export interface WalReport {
   ranges: number;
   bytes: number;
+  /** What is good, those that touch made one; by timeline. */
+  held: WalRange[];
   /** Nothing must be missing between the first and the last position, on every timeline. */
   gaps: WalGap[];
   /** Everything that is wrong, by name; a range that is damaged is a gap as well. At most 100. */
@@ -55,6 +57,7 @@ export async function verifyWal(options: VerifyWalOptions): Promise<WalReport> {
   return {
     ranges: contents.ranges.length,
     bytes: contents.ranges.reduce((sum, r) => sum + r.bytes, 0),
+    held: timelinesOf(good).flatMap((timeline) => mergeRanges(good, timeline)),
     gaps: gapsOf(good, contents.histories),
     problems: problems.slice(0, problemsMax),
   };
