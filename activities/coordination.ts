@@ -8,7 +8,7 @@ import type { BackupPlan } from '../policies/backup-plan.ts';
 import { impossibleClaim } from '../policies/claims.ts';
 import { Failure } from '../policies/failure.ts';
 import { isHeld } from '../policies/hold.ts';
-import { planBackup } from '../policies/plan.ts';
+import { planBackup, planPointsMax } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type PruneStep, planPrune } from '../policies/prune.ts';
 import { type BackupJson, backupJsonName, type Level, pointPrefix } from '../policies/recovery-point.ts';
@@ -44,12 +44,11 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
     /** Decides what the job will do. Nothing has been touched yet. */
     planBackup: (request: Required<BackupInput>): Promise<BackupPlan> =>
       runActivity('plan', async () => {
-        const history = await catalog.points({ source: request.source, limit: 30 });
         return planBackup(policy, {
           ...request,
           now: new Date().toISOString(),
           random: randomBytes(4).toString('hex'),
-          sizeHistory: history.map((p) => p.storedBytes),
+          points: await catalog.points({ source: request.source, limit: planPointsMax }),
         });
       }),
 
@@ -117,7 +116,13 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
         const points = await catalog.points({ source: input.source });
         return planPrune(
           policy.copies,
-          points.map((p) => ({ pointId: p.backup.id, copies: p.copies, held: isHeld(p) })),
+          points.map((p) => ({
+            pointId: p.backup.id,
+            parent: p.backup.parent,
+            level: p.backup.level,
+            copies: p.copies,
+            held: isHeld(p),
+          })),
           new Date().toISOString(),
         );
       }),

@@ -1,14 +1,24 @@
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Context, log } from '@temporalio/activity';
-import { type SigningKey, sealPoint, signBackupJson } from '../engine/artifact/index.ts';
+import {
+  type Base,
+  keepReference,
+  openReference,
+  referenceDir,
+  type SigningKey,
+  sealPoint,
+  signBackupJson,
+} from '../engine/artifact/index.ts';
 import { withHooks } from '../engine/sources/hooks.ts';
 import type { Source } from '../engine/sources/source.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
+import { fullInstead } from '../policies/chain.ts';
 import { sourcePolicy } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import {
   backupJsonName,
+  type Level,
   pointPrefix,
   type SealedPoint,
   sealedPoint,
@@ -29,6 +39,8 @@ export interface HostDependencies {
 
 /** What sealing brought, in a few numbers. */
 export interface SealOutcome {
+  /** Full, when there was nothing to compare with after all. */
+  level: Level;
   sourceBytes: number;
   storedBytes: number;
   entries: number;
@@ -67,21 +79,25 @@ export function createHostActivities(deps: HostDependencies) {
         const probe = await source.probe();
         report({ bytesTotal: probe.estimatedBytes });
         const warnings: string[] = [];
+        const base = await findBase(plan, (why) => warnings.push(why));
         const sealed = await withHooks(sourcePolicy(policy, plan.source), signal, () =>
           sealPoint({
             dir,
             point: {
               id: plan.pointId,
               source: { name: plan.source, kind: plan.kind, host: plan.host },
-              level: plan.level,
-              parent: plan.parent,
+              level: base ? plan.level : 'full',
+              parent: base?.id ?? null,
               classes: plan.classes,
             },
             recipients: policy.keys.recipients,
             software: deps.software,
             signal,
+            withReference: plan.kind === 'files',
+            others: base?.artifacts ?? [],
             seal: async (writer) => {
-              const result = await source.seal(writer, { scratchDir, signal, onProgress: report });
+              const more = base ? { base } : {};
+              const result = await source.seal(writer, { scratchDir, signal, onProgress: report, ...more });
               warnings.push(...result.warnings);
               return result;
             },
@@ -100,14 +116,33 @@ export function createHostActivities(deps: HostDependencies) {
         await writeFile(path.join(dir, backupJsonName), text, { mode: 0o600 });
       }),
 
-    /** Removes what the job staged. Idempotent. */
-    discardStaging: (input: Pick<BackupPlan, 'source' | 'pointId'>): Promise<void> =>
-      runActivity('discard', () => rm(pointDir(input), { recursive: true, force: true })),
+    /**
+     * Removes what the job staged. Of a point that was published it keeps what the next one can be compared with.
+     * Idempotent.
+     */
+    discardStaging: (input: Pick<BackupPlan, 'source' | 'pointId'> & { published?: boolean }): Promise<void> =>
+      runActivity('discard', async () => {
+        const dir = pointDir(input);
+        if (input.published) await keepReference(policy.staging.path, { ...input, from: dir });
+        await rm(dir, { recursive: true, force: true });
+      }),
   };
+
+  /** What the point is compared with; null for a full one. */
+  async function findBase(plan: BackupPlan, onMissing: (why: string) => void): Promise<Base | null> {
+    if (!plan.parent) return null;
+    const { pointId, manifest } = plan.parent;
+    const dir = referenceDir(policy.staging.path, { source: plan.source, pointId });
+    const found = await openReference(dir, { id: pointId, manifest });
+    if (!('problem' in found)) return found;
+    onMissing(fullInstead(plan.level, found.problem));
+    return null;
+  }
 }
 
 function outcome(sealed: SealedPoint, warnings: string[]): SealOutcome {
   return {
+    level: sealed.level,
     sourceBytes: sealed.content.sourceBytes,
     storedBytes: storedBytes(sealed),
     entries: sealed.content.entries,

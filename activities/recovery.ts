@@ -4,6 +4,7 @@ import type { Catalog } from '../engine/catalog/index.ts';
 import { restoreUri } from '../engine/sources/index.ts';
 import type { Source } from '../engine/sources/source.ts';
 import type { Store } from '../engine/stores/index.ts';
+import { isWholeIn } from '../policies/chain.ts';
 import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { RestoreInput, RestoreResult } from '../workflows/contracts.ts';
@@ -44,13 +45,14 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
             next: `"backupctl backup list ${input.source}" shows them; "backupctl catalog rebuild" reads the stores again.`,
           });
         }
-        const held = policy.copies.filter((c) => point.copies.some((p) => p.copy === c.name && p.state === 'verified'));
+        const points = point.backup.parent === null ? [point] : await catalog.points({ source: input.source });
+        const held = policy.copies.filter((c) => isWholeIn(points, point.backup.id, c.name));
         const from = input.from ? held.find((c) => c.name === input.from) : held[0];
         if (!from) {
           const names = held.map((c) => c.name).join(', ') || 'nowhere';
           throw new Failure(
             'CopyUnknown',
-            `${point.backup.id} is not held by ${input.from ?? 'any copy'} (but: ${names}).`,
+            `${point.backup.id} is not held by ${input.from ?? 'any copy'}, with all that it needs (but: ${names}).`,
             {
               next: 'Choose one of the copies named here with --from.',
             },

@@ -5,13 +5,14 @@ import {
   bytesSource,
   fileSource,
   type PutOptions,
+  readBytes,
   type Store,
   type StoredObject,
   verifyObject,
 } from '../engine/stores/index.ts';
 import { placeWayOut } from '../engine/way-out/index.ts';
 import type { BackupPlan, PlannedCopy } from '../policies/backup-plan.ts';
-import { Failure } from '../policies/failure.ts';
+import { Failure, isFailure } from '../policies/failure.ts';
 import { lockProblem, lockUntil } from '../policies/lock.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix, type SealedObject } from '../policies/recovery-point.ts';
@@ -83,13 +84,14 @@ export function createTransferActivities(deps: TransferDependencies) {
 
     /**
      * Puts backup.json, which makes the point exist there, once the way out lies there: nobody must need this software
-     * for a point that exists. Returns when that was, by the store's clock.
+     * for a point that exists, nor miss a point that it needs. Returns when that was, by the store's clock.
      */
     publishCopy: (target: CopyTarget): Promise<{ publishedAt: string }> =>
       runActivity('publish', async ({ signal }) => {
         const store = await deps.store(target.copy);
         const backup = await stagedBackup(target);
         const source = bytesSource(await readFile(staged(target, backupJsonName)));
+        await assertChain(store, backup, trusted);
         const lock = await lockOptions(store, target);
         await placeWayOut(store, { ...lock, signal });
         const stored = await store.put(keyOf(target, backupJsonName), source, {
@@ -101,6 +103,24 @@ export function createTransferActivities(deps: TransferDependencies) {
         return { publishedAt: stored.modifiedAt };
       }),
   };
+}
+
+/** Throws ChainBroken unless all that a point needs exists in the store. */
+async function assertChain(store: Store, backup: BackupJson, trusted: string[]): Promise<void> {
+  const seen = new Set([backup.id]);
+  for (let { parent } = backup; parent !== null && !seen.has(parent); ) {
+    seen.add(parent);
+    try {
+      const key = pointPrefix(backup.source.name, parent) + backupJsonName;
+      parent = parseBackupJson(await readBytes(store, key), trusted).parent;
+    } catch (error) {
+      if (!isFailure(error, 'ObjectMissing', 'SignatureInvalid', 'Corrupt')) throw error;
+      throw new Failure('ChainBroken', `${backup.id} needs ${parent}, which ${store.name} does not hold.`, {
+        next: 'It was not published there. The next backup is a full one, or is built upon a point that lies everywhere.',
+        cause: error,
+      });
+    }
+  }
 }
 
 function plannedCopy({ plan, copy }: CopyTarget): PlannedCopy | undefined {

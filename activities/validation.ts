@@ -8,17 +8,18 @@ import type { BackupPlan } from '../policies/backup-plan.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import { formatDuration } from '../policies/progress.ts';
-import { type Check, type CheckName, storedBytes } from '../policies/recovery-point.ts';
+import { type Check, type CheckName, type SealedPoint, storedBytes } from '../policies/recovery-point.ts';
 import { judgeSize } from '../policies/size.ts';
 import { runActivity } from './failure.ts';
 
-/** What a validation worker is given: an identity that opens points, and no right to change any store. */
+/** What a validation worker is given: an identity that opens points, and stores to read those that a new one needs. */
 export interface ValidationDependencies {
   policy: Policy;
   source(name: string): Promise<Source>;
   identity(): Promise<string>;
   /** The staging disk, read as a store. */
   staging: Store;
+  store(copy: string): Promise<Store>;
 }
 
 export type ValidationActivities = ReturnType<typeof createValidationActivities>;
@@ -32,6 +33,7 @@ export function createValidationActivities(deps: ValidationDependencies) {
       id: plan.pointId,
       identity: await deps.identity(),
       sealed: true,
+      ...(plan.parent ? { parents: { store: await deps.store(plan.parent.from), trusted: policy.keys.trusted } } : {}),
     });
 
   return {
@@ -41,7 +43,7 @@ export function createValidationActivities(deps: ValidationDependencies) {
         const opened: { point?: PointReader } = {};
         const integrity = await timed('integrity', async () => {
           opened.point = await open(plan);
-          const report_ = await verifyPoint(opened.point, { signal, onProgress: report });
+          const report_ = await verifyPoint(opened.point, { signal, onProgress: report, parents: 'look' });
           return {
             passed: report_.problems.length === 0,
             details: `${report_.objects} objects, ${report_.entries} entries and ${report_.blocks} blocks read and matched`,
@@ -50,7 +52,7 @@ export function createValidationActivities(deps: ValidationDependencies) {
         });
         const { point } = opened;
         if (!point) return [integrity];
-        const size = await timed('size', async () => judgeSize(storedBytes(point.backup), plan.sizeHistory));
+        const size = await timed('size', async () => judgePoint(point.backup, plan));
         const encryption = await timed('encryption', () => assertSealedFor(point, policy.keys.recipients));
         return [integrity, size, encryption];
       }),
@@ -90,6 +92,14 @@ export function createValidationActivities(deps: ValidationDependencies) {
   };
 }
 
+/** What a full point stores; of others, which store as much as has changed, what they bring back. */
+function judgePoint(point: SealedPoint, plan: BackupPlan): Judgement {
+  if (point.level === 'full') return judgeSize(storedBytes(point), plan.sizeHistory);
+  // A tree that holds no bytes is no empty point.
+  const verdict = judgeSize(Math.max(1, point.content.sourceBytes), plan.contentHistory);
+  return { ...verdict, details: `brings back ${verdict.details}` };
+}
+
 /** Node's timers take no more. */
 const timerMaxMs = 2 ** 31 - 1;
 
@@ -103,7 +113,8 @@ async function timed(check: CheckName, body: () => Promise<Judgement>): Promise<
     const { passed, details, error } = await body();
     return { check, passed, details, ...(passed ? {} : { error: error ?? details }), durationMs: durationMs() };
   } catch (error) {
-    if (isFailure(error, 'Corrupt', 'KeyWrong', 'KeyMissing', 'FormatUnsupported', 'ObjectMissing')) {
+    const damage = ['Corrupt', 'KeyWrong', 'KeyMissing', 'FormatUnsupported', 'ObjectMissing', 'ChainBroken'] as const;
+    if (isFailure(error, ...damage)) {
       return { check, passed: false, details: 'could not be read', error: error.message, durationMs: durationMs() };
     }
     throw error;

@@ -1,3 +1,4 @@
+import type { Parent } from './chain.ts';
 import type { PlannedLock } from './lock.ts';
 import type { BackupClass, Level, SourceKind } from './recovery-point.ts';
 
@@ -8,13 +9,16 @@ export interface BackupPlan {
   kind: SourceKind;
   host: string;
   level: Level;
-  parent: string | null;
+  /** What it is compared with; null for a full one. The host makes a full one, too, when it has kept nothing of it. */
+  parent: Parent | null;
   classes: BackupClass[];
   critical: boolean;
   priority: number;
   copies: PlannedCopy[];
-  /** Stored sizes of the source's last points, newest first, at most 30: what the size check compares with. */
+  /** Stored sizes of the source's last full points, newest first, at most 30: what the size check compares with. */
   sizeHistory: number[];
+  /** Bytes that its last points of any level bring back, likewise: what other levels are compared with. */
+  contentHistory: number[];
   validationTimeoutMs: number;
   /** Outside of the source's windows: when they open, ISO-8601. The job waits, and plans again. Absent: it may begin. */
   waitUntil?: string;

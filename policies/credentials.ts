@@ -15,7 +15,7 @@ export const accessOf: Record<Role, StoreAccess | null> = {
   backup: null,
   transfer: 'write',
   retention: 'delete',
-  validation: null,
+  validation: 'read',
   recovery: 'read',
 };
 

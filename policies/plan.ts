@@ -1,10 +1,11 @@
 import type { BackupPlan, PlannedCopy } from './backup-plan.ts';
 import type { CalendarPolicy } from './calendar-policy.ts';
+import { type ChainPoint, chooseParent } from './chain.ts';
 import { durationSeconds } from './duration.ts';
 import { Failure } from './failure.ts';
 import { lockFor } from './lock.ts';
 import type { CopyPolicy, Policy, SourcePolicy } from './policy.ts';
-import type { BackupClass, Level } from './recovery-point.ts';
+import { type BackupClass, type BackupJson, type Level, storedBytes } from './recovery-point.ts';
 import { windowState } from './window.ts';
 
 export interface PlanRequest {
@@ -15,10 +16,17 @@ export interface PlanRequest {
   now: string;
   /** Six or more characters of [a-z0-9], to tell points of one second apart. */
   random: string;
-  sizeHistory: number[];
+  /** Of the source, newest first. */
+  points: PlanPoint[];
   /** A person wants it now, whatever the source's windows say. */
   anytime?: boolean;
 }
+
+type PlanPoint = ChainPoint & { backup: Pick<BackupJson, 'content'> };
+
+/** Points that a plan looks at: sizes of the last ones, and a chain behind the newest that may be built upon. */
+export const planPointsMax = 300;
+const historyMax = 30;
 
 /** The source's policy. Throws SourceUnknown, naming those there are. */
 export function sourcePolicy(policy: Policy, name: string): SourcePolicy {
@@ -33,10 +41,10 @@ export function sourcePolicy(policy: Policy, name: string): SourcePolicy {
 /** Turns a request into a plan. Pure: the same request and policy give the same plan. */
 export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
   const source = sourcePolicy(policy, request.source);
-  const notes: string[] = [];
-  if (request.level !== 'full') {
-    notes.push(`A ${request.level} backup was asked for; ${source.kind} sources are always backed up in full here.`);
-  }
+  const { level, points, now } = request;
+  const identity: Record<string, string> = 'path' in source ? { path: source.path } : {};
+  const chosen = chooseParent(policy, points, { level, kind: source.kind, host: source.host, identity, now });
+  const fulls = points.filter((p) => p.backup.level === 'full');
   const { timeZone } = source.calendar ?? policy.calendar;
   const waitUntil = request.anytime ? null : opening(source, timeZone, request.now);
   const stamp = request.now.replace(/\.\d+Z$/, 'Z').replaceAll(/[-:]/g, '');
@@ -45,15 +53,16 @@ export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
     source: source.name,
     kind: source.kind,
     host: source.host,
-    level: 'full',
-    parent: null,
+    level: chosen.parent ? level : 'full',
+    parent: chosen.parent,
     classes: request.classes,
     critical: source.critical,
     priority: source.priority,
     copies: policy.copies.map((c) => plannedCopy(c, source.calendar ?? policy.calendar, request.classes)),
-    sizeHistory: request.sizeHistory.slice(0, 30),
+    sizeHistory: fulls.slice(0, historyMax).map((p) => storedBytes(p.backup)),
+    contentHistory: points.slice(0, historyMax).map((p) => p.backup.content.sourceBytes),
     validationTimeoutMs: durationSeconds(policy.limits.validationTimeout) * 1000,
-    notes,
+    notes: chosen.parent === null && chosen.note !== null ? [chosen.note] : [],
     ...(waitUntil === null ? {} : { waitUntil }),
   };
 }

@@ -220,7 +220,7 @@ const s3Copy = z.strictObject({
   credentials: z
     .strictObject({
       write: keyPair.optional().describe('Transfer workers: put, and read back.'),
-      read: keyPair.optional().describe('Coordination and recovery workers, and backupctl: get and list.'),
+      read: keyPair.optional().describe('Coordination, validation and recovery workers, and backupctl: get and list.'),
       delete: keyPair.optional().describe('Retention workers: get, list and delete.'),
       hold: keyPair.optional().describe('backupctl hold: legal holds.'),
     })

@@ -39,7 +39,7 @@ export interface CompositionContext {
 
 /**
  * Hands each role its parts, and no more: the signing key to backup; store credentials that put to transfer, that
- * delete to retention, that only read to coordination and recovery; an age identity to validation and recovery; the
+ * delete to retention, that only read to coordination, validation and recovery; an age identity to validation and recovery; the
  * catalog to coordination and recovery. Secrets are read here and nowhere else, and only those of the role.
  */
 export async function composeActivities(role: Role, { policy, client, host }: CompositionContext): Promise<Composed> {
@@ -103,6 +103,7 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
           policy,
           source,
           identity,
+          store,
           staging: createDirectoryStore({ name: 'staging', path: policy.staging.path }),
         });
       case 'recovery':

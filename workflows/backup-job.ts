@@ -49,9 +49,9 @@ export class BackupJob {
     return this.plan?.host ?? null;
   }
 
-  /** The level that is made; before the plan says it, the one that was asked for. */
+  /** The level that is made; before plan and host say it, the one that was asked for. */
   get level(): Level {
-    return this.plan?.level ?? this.asked.level;
+    return this.seal?.level ?? this.plan?.level ?? this.asked.level;
   }
 
   /** Runs a phase and keeps how long it took, also when it fails. */
@@ -176,7 +176,7 @@ export class BackupJob {
     const lines = [this.progressLine()];
     lines.push(`**Phase**: ${this.current}${this.position === null ? '' : ` (place ${this.position} in the queue)`}`);
     if (this.opening !== null) lines.push(`**Waits** for the hours in which it may run, until ${this.opening}`);
-    if (this.plan) lines.push(`**Recovery point**: \`${this.plan.pointId}\` (${this.plan.level})`);
+    if (this.plan) lines.push(`**Recovery point**: \`${this.plan.pointId}\` (${this.level})`);
     if (this.seal) {
       lines.push(`**Sealed**: ${formatBytes(this.seal.sourceBytes)} → ${formatBytes(this.seal.storedBytes)}`);
     }
@@ -192,7 +192,7 @@ export class BackupJob {
     return {
       pointId: plan.pointId,
       source: plan.source,
-      level: plan.level,
+      level: this.level,
       outcome: whole ? 'succeeded' : 'partial',
       sourceBytes: this.seal?.sourceBytes ?? 0,
       storedBytes: this.seal?.storedBytes ?? 0,

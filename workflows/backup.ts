@@ -78,6 +78,7 @@ async function planInWindow(job: BackupJob, asked: Required<BackupInput>): Promi
 async function makePoint(job: BackupJob, plan: BackupPlan): Promise<Copies> {
   const host = proxyActivities<HostActivities>({ ...long, taskQueue: queues.backup(plan.host) });
   const quick = proxyActivities<HostActivities>({ ...short, taskQueue: queues.backup(plan.host) });
+  let published = false;
   try {
     const sealed = await job.phase('seal', () => host.sealPoint(plan));
     job.sealed(sealed);
@@ -85,7 +86,8 @@ async function makePoint(job: BackupJob, plan: BackupPlan): Promise<Copies> {
     job.validated(validation);
     await quick.signPoint({ plan, validation });
     const made = await job.phase('upload', () => makeCopies(job, plan));
-    if (made.copies.some((c) => c.state === 'verified')) return made;
+    published = made.copies.some((c) => c.state === 'verified');
+    if (published) return made;
     if (made.cancelled) throw made.cancelled;
     throw ApplicationFailure.nonRetryable(
       `No copy of ${plan.pointId} could be made: ${made.copies.map((c) => `${c.copy}: ${c.error}`).join('; ')}`,
@@ -95,7 +97,7 @@ async function makePoint(job: BackupJob, plan: BackupPlan): Promise<Copies> {
   } finally {
     try {
       await CancellationScope.nonCancellable(() =>
-        quick.discardStaging({ source: plan.source, pointId: plan.pointId }),
+        quick.discardStaging({ source: plan.source, pointId: plan.pointId, published }),
       );
     } catch (error) {
       // The host is away. How the job ended does not depend on it.
@@ -150,13 +152,23 @@ async function prune(job: BackupJob, plan: BackupPlan): Promise<void> {
     job.warn(`${what}: ${isCancellation(error) ? 'the job was cancelled' : messageOf(error)}`);
   };
   const pruned: CopyOfPoint[] = [];
+  /** What is needed by something that could not be removed, as COPY/POINT. */
+  const needed = new Set<string>();
   try {
-    for (const { pointId, copy } of (await coordination.planPrune({ source: plan.source })).slice(0, pruneMax)) {
+    for (const { pointId, parent, copy } of (await coordination.planPrune({ source: plan.source })).slice(
+      0,
+      pruneMax,
+    )) {
+      if (needed.has(`${copy}/${pointId}`)) {
+        needed.add(`${copy}/${parent}`);
+        continue;
+      }
       const old = { source: plan.source, pointId, copy };
       try {
         await pruneCopy(old);
         pruned.push(old);
       } catch (error) {
+        needed.add(`${copy}/${parent}`);
         tell(`${pointId} could not be pruned from ${copy}`, error);
       }
     }

@@ -1,3 +1,4 @@
+import { chainOf } from '../../policies/chain.ts';
 import { formatBytes, formatDuration } from '../../policies/progress.ts';
 import type { Context } from '../context.ts';
 import { unknownPoint } from '../names.ts';
@@ -16,15 +17,17 @@ export async function backupShow(context: Context, id: string): Promise<number |
   const point = viewPoint(record, policy);
   const jobs = await catalog.jobs({ pointId: id });
   const { backup } = record;
-  context.out.result({ point, backup, jobs }, () =>
+  const points = backup.parent === null ? [record] : await catalog.points({ source: backup.source.name });
+  const found = chainOf(points, id);
+  // What is needed comes after what needs it, down to the full one; a text says why it is no chain.
+  const chain = typeof found === 'string' ? found : found.map((p) => ({ id: p.backup.id, level: p.backup.level }));
+  context.out.result({ point, backup, chain, jobs }, () =>
     [
       facts([
         ['recovery point', point.id],
         ['source', `${point.source} (${point.kind} on ${backup.source.host})`],
-        [
-          'level',
-          `${point.level}${backup.parent ? `, needs ${backup.parent}` : ''}, class ${point.classes.join(', ')}`,
-        ],
+        ['level', `${point.level}, class ${point.classes.join(', ')}`],
+        ...(backup.parent === null ? [] : [['chain', chainInWords(chain)] satisfies [string, string]]),
         ['captured', `${shortTime(point.capturedAt)}: the moment that a restore brings back`],
         [
           'size',
@@ -73,4 +76,12 @@ export async function backupShow(context: Context, id: string): Promise<number |
     ].join('\n'),
   );
   return undefined;
+}
+
+function chainInWords(chain: string | { id: string; level: string }[]): string {
+  if (typeof chain === 'string') return `BROKEN: ${chain}`;
+  return chain
+    .slice(1)
+    .map(({ id, level }) => `needs ${id} (${level})`)
+    .join('\n');
 }

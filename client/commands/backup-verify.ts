@@ -94,7 +94,15 @@ async function verifyOne(
   } catch (error) {
     if (!isFailure(error)) throw error;
     // What the sealed bytes themselves are to blame for is a finding; the rest is a reason to try again.
-    const found = isFailure(error, 'Corrupt', 'SignatureInvalid', 'KeyMissing', 'PointUnknown', 'ObjectMissing');
+    const damage = [
+      'Corrupt',
+      'SignatureInvalid',
+      'KeyMissing',
+      'PointUnknown',
+      'ObjectMissing',
+      'ChainBroken',
+    ] as const;
+    const found = isFailure(error, ...damage);
     const { type, message, next } = error;
     return {
       ...target,

@@ -25,13 +25,14 @@ const referenceNote = z.object({
   /** The point's. */
   id: z.string(),
   level,
+  parent: z.string().nullable(),
   capturedAt: z.iso.datetime(),
   /** SHA-256 of the sealed manifest that lies in the stores: ties the one to the other. */
   manifest: sha256,
   /** Of the reference itself. */
   sha256,
 });
-type ReferenceNote = z.infer<typeof referenceNote>;
+export type ReferenceNote = z.infer<typeof referenceNote>;
 
 export interface ReferenceFile {
   write(compressed: Uint8Array): Promise<void>;
@@ -78,7 +79,7 @@ export interface Base {
 }
 
 /** The note of the reference in a folder; null when there is none, or none that can be read. */
-async function readReferenceNote(dir: string): Promise<ReferenceNote | null> {
+export async function readReferenceNote(dir: string): Promise<ReferenceNote | null> {
   try {
     return referenceNote.parse(JSON.parse(await readFile(path.join(dir, noteName), 'utf8')));
   } catch (error) {

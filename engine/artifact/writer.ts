@@ -115,6 +115,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     await reference?.finish({
       id: point.id,
       level: point.level,
+      parent: point.parent,
       capturedAt: result.capturedAt,
       manifest: sealedManifest.sha256,
     });

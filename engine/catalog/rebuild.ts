@@ -1,3 +1,4 @@
+import { chainOf } from '../../policies/chain.ts';
 import { Failure, isFailure } from '../../policies/failure.ts';
 import { type HoldNote, mergeNotes } from '../../policies/hold.ts';
 import type { BackupJson } from '../../policies/recovery-point.ts';
@@ -153,6 +154,7 @@ async function lookInto({ stores, trusted, from }: Omit<RebuildOptions, 'catalog
     });
   }
   if (looked.read.size === 0) throw unreachable;
+  for (const { name } of listed) if (looked.read.has(name)) chainProblems(looked, name).forEach(onProblem);
   for (const store of stores.filter((s) => !listed.includes(s))) {
     await reading(store, async () => {
       for (const { backup } of [...looked.points.values()]) {
@@ -162,6 +164,15 @@ async function lookInto({ stores, trusted, from }: Omit<RebuildOptions, 'catalog
     });
   }
   return looked;
+}
+
+/** Points in a copy that lack there what they need. They are entered all the same: another copy may be whole. */
+function chainProblems({ points }: Looked, copy: string): string[] {
+  const here = [...points.values()].filter((p) => p.copies.some((c) => c.copy === copy));
+  return here.flatMap(({ backup }) => {
+    const chain = chainOf(here, backup.id);
+    return typeof chain === 'string' ? [`${backup.id} cannot be restored from ${copy}: ${chain}`] : [];
+  });
 }
 
 function take(looked: Looked, { backup, copy, holds }: Published): void {

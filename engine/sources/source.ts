@@ -41,7 +41,7 @@ export interface SourceProbe {
 export interface SealOptions {
   /** Private to this call, on the staging disk; the caller removes it afterwards. */
   scratchDir: string;
-  /** The point to compare with: only what has changed since is stored. For kinds that can (`canChain`). */
+  /** The point to compare with: only what has changed since is stored. Given to `files` alone. */
   base?: Base;
   signal: AbortSignal;
   onProgress: (progress: Progress) => void;

@@ -44,8 +44,8 @@ afterEach(() => made.remove());
 const activities = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') });
 
 /** A point as the backup worker leaves it: sealed, validated and signed, on the staging disk. */
-function stage(id: string): { point: MadePoint; target: { plan: BackupPlan; copy: string } } {
-  const point = makePoint({ id });
+function stage(id: string, parent?: string): { point: MadePoint; target: { plan: BackupPlan; copy: string } } {
+  const point = makePoint({ id, ...(parent === undefined ? {} : { parent }) });
   const dir = path.join(staging, prefixOf(point));
   mkdirSync(dir, { recursive: true });
   for (const [name, bytes] of point.objects) writeFileSync(path.join(dir, name), bytes);
@@ -75,6 +75,20 @@ describe('publishing a copy', () => {
       expect(puts.at(-1)).toBe(prefixOf(point) + backupJsonName);
     }
     expect(puts).toHaveLength(1);
+  });
+
+  test('fails where what the point needs does not exist, and the point does not exist either', async () => {
+    const full = stage('shop-1');
+    const next = stage('shop-2', 'shop-1');
+    const last = stage('shop-3', 'shop-2');
+    await activities.run(transfer.uploadCopy, full.target);
+    for (const { target } of [next, last]) {
+      await activities.run(transfer.uploadCopy, target);
+      await expect(activities.run(transfer.publishCopy, target)).rejects.toMatchObject({ type: 'ChainBroken' });
+      expect(readdirSync(path.join(made.dir, 'near', prefixOf(next.point)))).not.toContain(backupJsonName);
+    }
+    for (const { target } of [full, next, last]) await activities.run(transfer.publishCopy, target);
+    expect(readdirSync(path.join(made.dir, 'near', prefixOf(last.point)))).toContain(backupJsonName);
   });
 
   test('fails where somebody laid another script under the name of ours, and the point does not exist', async () => {

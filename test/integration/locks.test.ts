@@ -74,7 +74,7 @@ async function open(name: string, access: StoreAccess): Promise<Store> {
 
 /** A point on the staging disk, and the plan to copy it. */
 async function stage(...classes: BackupClass[]): Promise<{ point: MadePoint; plan: ReturnType<typeof planBackup> }> {
-  const request = { source: 'shop', level: 'full' as const, classes, sizeHistory: [] };
+  const request = { source: 'shop', level: 'full' as const, classes, points: [] };
   const plan = planBackup(policy, { ...request, now: new Date().toISOString(), random: uniqueName('') });
   const point = makePoint({ id: plan.pointId });
   const dir = path.join(staging, prefixOf(point));

@@ -101,7 +101,9 @@ describe('a worker', () => {
       const hang = untilCancelled(resolve);
       steps.on('sealPoint', () => {
         attempt = Context.current().info.attempt;
-        return attempt === 1 ? hang() : { sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
+        return attempt === 1
+          ? hang()
+          : { level: 'full' as const, sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
       });
     });
     const handle = await backUp();
@@ -160,7 +162,7 @@ test('a backup that is reset in its middle goes on from there, with the slot it 
   await until(handle, () => steps.done.includes('sealPoint'));
   const { events } = await handle.fetchHistory();
   const last = events?.findLast((e) => e.workflowTaskCompletedEventAttributes)?.eventId ?? null;
-  steps.on('sealPoint', () => ({ sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] }));
+  steps.on('sealPoint', () => ({ level: 'full' as const, sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] }));
   const { runId } = await stage.client.workflowService.resetWorkflowExecution({
     namespace: stage.client.options.namespace,
     workflowExecution: { workflowId: handle.workflowId },

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { type PlanRequest, planBackup, sourcePolicy } from '../../policies/plan.ts';
 import type { Policy } from '../../policies/policy.ts';
+import { chainPoint } from './chain-points.ts';
 import { policyOf } from './policies.ts';
 
 const policy = policyOf({
@@ -21,7 +22,7 @@ const request = (more: Partial<PlanRequest> = {}): PlanRequest => ({
   classes: ['manual'],
   now: '2026-03-01T02:00:00.123Z',
   random: 'k3x9qa',
-  sizeHistory: [],
+  points: [],
   ...more,
 });
 
@@ -79,8 +80,13 @@ describe('the plan of a backup', () => {
   });
 
   test('compares sizes with the last thirty points at most', () => {
-    const sizeHistory = Array.from({ length: 100 }, (_, i) => i);
-    expect(planBackup(policy, request({ sizeHistory })).sizeHistory).toEqual(sizeHistory.slice(0, 30));
+    const points = Array.from({ length: 100 }, (_, i) =>
+      chainPoint(`${i}`, { storedBytes: i, sourceBytes: 1000 + i, ...(i % 2 === 0 ? {} : { parent: '0' }) }),
+    );
+    const { sizeHistory, contentHistory } = planBackup(policy, request({ points }));
+    // What a full point stores says nothing of the others.
+    expect(sizeHistory).toEqual(Array.from({ length: 30 }, (_, i) => 2 * i));
+    expect(contentHistory).toEqual(Array.from({ length: 30 }, (_, i) => 1000 + i));
   });
 
   test('is the same for the same request, and holds no secret', () => {

@@ -21,6 +21,8 @@ type State = PrunablePoint['copies'][number]['state'];
 
 const point = (pointId: string, ageDays: number, states: Record<string, State> = {}): PrunablePoint => ({
   pointId,
+  parent: null,
+  level: 'full',
   copies: copies.map(({ name }) => ({
     copy: name,
     state: states[name] ?? 'verified',
@@ -31,7 +33,7 @@ const point = (pointId: string, ageDays: number, states: Record<string, State> =
 describe('pruning a copy', () => {
   test('removes what is older than its time, once all others hold it verified', () => {
     expect(planPrune(copies, [point('new', 0), point('young', 6), point('old', 8)], now)).toEqual([
-      { pointId: 'old', copy: 'server', others: ['west', 'vault'] },
+      { pointId: 'old', parent: null, copy: 'server', others: ['west', 'vault'] },
     ]);
   });
 
@@ -77,12 +79,68 @@ describe('pruning a copy', () => {
   test('goes by when the store got a point, not by the order that points claim', () => {
     const madeUp = point('from-the-future', 9);
     expect(planPrune(copies, [madeUp, point('newest', 8)], now)).toEqual([
-      { pointId: 'from-the-future', copy: 'server', others: ['west', 'vault'] },
+      { pointId: 'from-the-future', parent: null, copy: 'server', others: ['west', 'vault'] },
     ]);
   });
 
   test('never leaves a policy of one copy with none', () => {
     expect(planPrune(copies.slice(0, 1), [point('new', 0), point('old', 8)], now)).toEqual([]);
+  });
+});
+
+describe('pruning chains', () => {
+  const needing = (parent: string, made: PrunablePoint): PrunablePoint => ({ ...made, parent, level: 'incremental' });
+  const idsOf = (points: PrunablePoint[]) => planPrune(copies, points, now).map((s) => s.pointId);
+
+  test('leaves what a point needs that stays, and what that needs', () => {
+    const chain = [needing('b', point('c', 6)), needing('a', point('b', 20)), point('a', 30)];
+    expect(idsOf([point('new', 0), ...chain])).toEqual([]);
+  });
+
+  test('removes a chain that is old altogether, what needs another first', () => {
+    const chain = [needing('b', point('c', 8)), needing('a', point('b', 20)), point('a', 30)];
+    expect(idsOf([point('new', 0), ...chain.toReversed()])).toEqual(['c', 'b', 'a']);
+  });
+
+  test('leaves the newest full one, upon which a backup that is under way may build', () => {
+    expect(idsOf([needing('a', point('b', 8)), point('a', 30), point('older', 40)])).toEqual(['older']);
+  });
+
+  test('leaves what points need that are held or locked there', () => {
+    const held = { ...needing('a', point('b', 20)), held: true };
+    expect(idsOf([point('new', 0), held, point('a', 30)])).toEqual([]);
+  });
+
+  test('does not mind points elsewhere that need it: in this copy they are gone', () => {
+    const gone = needing('a', point('b', 20, { server: 'pruned' }));
+    expect(idsOf([point('new', 0), gone, point('a', 30)])).toEqual(['a']);
+  });
+
+  test('whatever the chains, no step leaves a point there without what it needs', () => {
+    const anyPoint = fc.record({
+      age: fc.integer({ min: 0, max: 30 }),
+      needs: fc.option(fc.nat(30)),
+      held: fc.boolean(),
+      server: fc.constantFrom<State>('verified', 'pruned'),
+    });
+    fc.assert(
+      fc.property(fc.array(anyPoint, { maxLength: 14 }), (raw) => {
+        const sorted = raw.toSorted((a, b) => b.age - a.age);
+        const points = sorted.map(({ age, needs, held, server }, i) => {
+          const made = { ...point(`p${i}`, age, { server }), held };
+          return needs === null || i === 0 ? made : needing(`p${needs % i}`, made);
+        });
+        const there = new Set(points.filter((p) => p.copies[0]?.state === 'verified').map((p) => p.pointId));
+        const broken = () =>
+          points.filter((p) => there.has(p.pointId) && p.parent !== null && !there.has(p.parent)).length;
+        const before = broken();
+        for (const step of planPrune(copies, points.toReversed(), now)) {
+          there.delete(step.pointId);
+          expect(broken()).toBeLessThanOrEqual(before);
+        }
+      }),
+      { numRuns: 1000 },
+    );
   });
 });
 

@@ -37,7 +37,7 @@ describe('what a worker is handed', () => {
     ['backup', [signing, 'env:ONE_PASSWORD']],
     ['transfer', [...keys('EAST'), ...keys('PUT')]],
     ['retention', [...keys('EAST'), ...keys('REMOVE')]],
-    ['validation', [identity]],
+    ['validation', [...keys('EAST'), ...keys('GET'), identity]],
     ['recovery', [...keys('EAST'), ...keys('GET'), 'env:CATALOG_DSN', identity, 'file:/target']],
   ] as const)('in the role %s', (role, expected) => {
     expect(secretsOf(role, policy, 'a').toSorted()).toEqual([...expected].sort());

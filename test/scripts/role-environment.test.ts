@@ -23,7 +23,7 @@ describe('the environment of a worker', () => {
     ['backup', ['SIGNING']],
     ['transfer', ['AWS_SECRET_ACCESS_KEY']],
     ['retention', ['AWS_SECRET_ACCESS_KEY']],
-    ['validation', ['IDENTITY']],
+    ['validation', ['AWS_SECRET_ACCESS_KEY', 'IDENTITY']],
     ['recovery', ['AWS_SECRET_ACCESS_KEY', 'CATALOG_DSN', 'IDENTITY']],
   ] as const)('holds the secrets of the role %s only', (role, expected) => {
     expect(Object.keys(roleEnvironment(role, policy, 'local', ours)).sort()).toEqual([...expected, 'TZ'].sort());

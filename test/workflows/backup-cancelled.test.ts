@@ -86,7 +86,7 @@ describe('a backup that is cancelled', () => {
   });
 
   test('while old copies are pruned only spares the pruning: the point stands', async () => {
-    steps.on('planPrune', () => [{ pointId: 'old', copy: 'disk', others: ['east', 'west'] }]);
+    steps.on('planPrune', () => [{ pointId: 'old', parent: null, copy: 'disk', others: ['east', 'west'] }]);
     steps.on(
       'pruneCopy disk',
       untilCancelled(() => {}),

@@ -70,6 +70,29 @@ describe('a backup', () => {
     expect(steps.end().level).toBe('differential');
   });
 
+  test('names the level that the host made of it, which had nothing to compare with', async () => {
+    const why = 'This is a full backup, though incremental was asked for: this host has kept nothing.';
+    steps.on('planBackup', () => ({
+      ...plan,
+      level: 'incremental',
+      parent: { pointId: 'old', manifest: '', from: 'disk' },
+    }));
+    steps.on('sealPoint', () => ({ level: 'full', sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [why] }));
+    const result = await backUp();
+    expect(result).toMatchObject({ level: 'full', warnings: [why] });
+    expect(steps.end().level).toBe('full');
+  });
+
+  test('has the host keep what the next one can be compared with, once it is published', async () => {
+    const published = () => steps.inputs.flatMap((i) => (i.step === 'discardStaging' ? [i.input] : []));
+    await backUp();
+    expect(published()).toEqual([{ source: plan.source, pointId: plan.pointId, published: true }]);
+    steps.clear();
+    steps.on('testRestore', () => [{ check: 'content', passed: false, details: '', error: 'bad', durationMs: 1 }]);
+    await expect(backUp()).rejects.toThrow();
+    expect(published()).toEqual([{ source: plan.source, pointId: plan.pointId, published: false }]);
+  });
+
   test.each([
     ['nothing', undefined, /source/],
     ['no source', {}, /source/],
@@ -223,7 +246,7 @@ describe('a backup that fails', () => {
     let troubles = 2;
     steps.on('sealPoint', () => {
       if (troubles-- > 0) throw failure('SourceUnreachable', 'no answer', true);
-      return { sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
+      return { level: 'full', sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
     });
     await backUp();
     expect(steps.attempts('sealPoint')).toBe(3);
@@ -265,7 +288,12 @@ describe('the end of a backup', () => {
   });
 
   test('prunes ten old copies at most, and records those that are gone though one could not go', async () => {
-    const old = Array.from({ length: 12 }, (_, i) => ({ pointId: `old-${i}`, copy: 'disk', others: ['east', 'west'] }));
+    const old = Array.from({ length: 12 }, (_, i) => ({
+      pointId: `old-${i}`,
+      parent: null,
+      copy: 'disk',
+      others: ['east', 'west'],
+    }));
     steps.on('planPrune', () => old);
     await backUp();
     expect(steps.attempts('pruneCopy disk')).toBe(10);
@@ -279,6 +307,18 @@ describe('the end of a backup', () => {
     expect(steps.inputs.find((i) => i.step === 'recordPruned')?.input).toMatchObject({
       pruned: [{ pointId: 'old-0' }, { pointId: 'old-2' }],
     });
+  });
+
+  test('leaves what an old copy needs that could not be pruned', async () => {
+    const step = (pointId: string, parent: string | null) => ({ pointId, parent, copy: 'disk', others: ['east'] });
+    steps.on('planPrune', () => [step('c', 'b'), step('other', null), step('b', 'a'), step('a', null)]);
+    steps.on('pruneCopy', ({ pointId }) => {
+      if (pointId === 'c') throw failure('ChecksumMismatch', 'east holds another', false);
+    });
+    await backUp();
+    expect(
+      steps.inputs.flatMap((i) => (i.step === 'pruneCopy' ? [(i.input as { pointId: string }).pointId] : [])),
+    ).toEqual(['c', 'other']);
   });
 });
 

@@ -115,7 +115,7 @@ describe('backups with the real coordinator', () => {
     // A job holds its slot until the test lets it finish.
     steps.on('sealPoint', async ({ source }) => {
       await new Promise<void>((resolve) => holding.set(source, resolve));
-      return { sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
+      return { level: 'full' as const, sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
     });
   });
   afterEach(() => coordinator().terminate('the test is over'));

@@ -111,6 +111,7 @@ export const plan: BackupPlan = {
     { name: 'west', deadlineMs: 3_600_000 },
   ],
   sizeHistory: [],
+  contentHistory: [],
   validationTimeoutMs: 30 * 60_000,
   notes: [],
 };
@@ -134,7 +135,7 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
   releaseSlot: () => {},
   findJobs: () => ({ holders: [], waiting: [] }),
   watchHolders: untilCancelled(() => {}),
-  sealPoint: () => ({ sourceBytes: 3_000_000, storedBytes: 1_000_000, entries: 7, warnings: [] }),
+  sealPoint: ({ level }) => ({ level, sourceBytes: 3_000_000, storedBytes: 1_000_000, entries: 7, warnings: [] }),
   checkSealed: () => checkNames.slice(0, 3).map(passed),
   testRestore: () => checkNames.slice(3).map(passed),
   signPoint: () => {},

@@ -49,7 +49,7 @@ export function makePoint(choices: PointChoices): MadePoint {
       format: backupFormat,
       id,
       source: { name: source, kind: 'files', host: 'local' },
-      level: choices.level ?? 'full',
+      level: choices.level ?? (choices.parent === undefined ? 'full' : 'incremental'),
       parent: choices.parent ?? null,
       classes: choices.classes ?? ['manual'],
       startedAt: capturedAt,
