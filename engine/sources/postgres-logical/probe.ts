@@ -8,6 +8,8 @@ export interface ProbeResult {
   estimatedBytes: number;
   facts: SourceFacts;
   tools: PostgresBinaries;
+  /** What a person should know, one line each. */
+  warnings: string[];
 }
 
 const clientTools = ['pg_dump', 'pg_dumpall', 'pg_restore'];
@@ -51,13 +53,16 @@ async function inspect(
 ): Promise<ProbeResult> {
   const { rows } = await client.query(`
     SELECT pg_database_size(oid)::text AS bytes, pg_encoding_to_char(encoding) AS encoding,
-           datcollate AS collate, datctype AS ctype, current_setting('lc_monetary') AS monetary
+           datcollate AS collate, datctype AS ctype, current_setting('lc_monetary') AS monetary,
+           EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                    WHERE c.relkind IN ('r', 'p', 'f', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AS filled
       FROM pg_database WHERE datname = current_database()`);
-  const { bytes, encoding, collate, ctype, monetary } = rows[0];
+  const { bytes, encoding, collate, ctype, monetary, filled } = rows[0];
   await assertReadable(client, c, name);
   return {
     estimatedBytes: Number(bytes),
     tools,
+    warnings: filled ? [] : [`the database "${c.database}" holds no table: is it the one that was meant?`],
     facts: {
       database: c.database,
       ...versions,

@@ -32,7 +32,7 @@ export async function sealDatabase(
     const seal = policy.format === 'directory' ? sealDirectoryDump : sealParts;
     const { content, warnings } = await seal(context, writer, options);
     const facts = { ...probed.facts, snapshotLsn: snapshot.lsn };
-    return { capturedAt: snapshot.at, facts, warnings, content };
+    return { capturedAt: snapshot.at, facts, warnings: [...probed.warnings, ...warnings], content };
   } finally {
     givenUp.abort();
     await snapshot.close();
