@@ -59,6 +59,7 @@ export async function runActivity<T>(phase: string, body: (tools: ActivityTools)
     context.heartbeat(latest);
   };
   const timer = setInterval(beat, beatEveryMs);
+  let isOver = false;
   beat();
   try {
     return await body({
@@ -66,6 +67,7 @@ export async function runActivity<T>(phase: string, body: (tools: ActivityTools)
       previous,
       attempt: context.info.attempt,
       report(progress) {
+        if (isOver) return;
         const tokenIsNew = progress.resume !== undefined && progress.resume !== latest.resume;
         latest = { ...latest, ...progress };
         if (tokenIsNew || performance.now() - lastBeat >= beatAtMostEveryMs) beat();
@@ -74,6 +76,7 @@ export async function runActivity<T>(phase: string, body: (tools: ActivityTools)
   } catch (error) {
     throw asTemporalFailure(error, signal);
   } finally {
+    isOver = true;
     clearInterval(timer);
   }
 }

@@ -19,13 +19,13 @@ import type { Policy } from '../policies/policy.ts';
 import {
   backupJsonName,
   type Level,
-  pointPrefix,
   type SealedPoint,
   sealedPoint,
   storedBytes,
   type Validation,
 } from '../policies/recovery-point.ts';
 import { runActivity } from './failure.ts';
+import { readStaged, stagedDir } from './staging.ts';
 
 /** What a backup host's worker is given. It has public recipients and the signing key: it can seal, not open. */
 export interface HostDependencies {
@@ -51,11 +51,11 @@ export type HostActivities = ReturnType<typeof createHostActivities>;
 
 const sealedName = 'sealed.json';
 const ownerName = 'owner.json';
+const warningsName = 'warnings.json';
 
 export function createHostActivities(deps: HostDependencies) {
   const { policy } = deps;
-  const pointDir = (plan: Pick<BackupPlan, 'source' | 'pointId'>) =>
-    path.join(policy.staging.path, pointPrefix(plan.source, plan.pointId));
+  const pointDir = (plan: Pick<BackupPlan, 'source' | 'pointId'>) => stagedDir(policy.staging.path, plan);
 
   return {
     /**
@@ -66,7 +66,7 @@ export function createHostActivities(deps: HostDependencies) {
       runActivity('seal', async ({ signal, report }) => {
         const dir = pointDir(plan);
         const done = await readSealed(dir);
-        if (done) return outcome(done, []);
+        if (done) return outcome(done, await readWarnings(dir));
         await removeAbandoned(policy.staging.path, deps.isRunning);
         await rm(dir, { recursive: true, force: true });
         await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -78,8 +78,8 @@ export function createHostActivities(deps: HostDependencies) {
         const source = await deps.source(plan.source);
         const probe = await source.probe();
         report({ bytesTotal: probe.estimatedBytes });
-        const warnings: string[] = [];
-        const base = await findBase(plan, (why) => warnings.push(why));
+        const notes: string[] = [];
+        const base = await findBase(plan, (why) => notes.push(why));
         const sealed = await withHooks(sourcePolicy(policy, plan.source), signal, () =>
           sealPoint({
             dir,
@@ -98,22 +98,24 @@ export function createHostActivities(deps: HostDependencies) {
             seal: async (writer) => {
               const more = base ? { base } : {};
               const result = await source.seal(writer, { scratchDir, signal, onProgress: report, ...more });
-              warnings.push(...result.warnings);
+              // For the attempt that finds the point sealed: sealed.json, which says so, is written after this.
+              const warnings = JSON.stringify([...notes, ...result.warnings]);
+              await writeFile(path.join(dir, warningsName), warnings, { mode: 0o600 });
               return result;
             },
           }),
         );
         await rm(scratchDir, { recursive: true, force: true });
-        return outcome(sealed, warnings);
+        return outcome(sealed, await readWarnings(dir));
       }),
 
     /** Adds the validation to what was sealed, signs it, and lays backup.json beside it, ready to be published. */
     signPoint: (input: { plan: BackupPlan; validation: Validation }): Promise<void> =>
       runActivity('sign', async () => {
-        const dir = pointDir(input.plan);
-        const sealed = sealedPoint.parse(JSON.parse(await readFile(path.join(dir, sealedName), 'utf8')));
-        const text = signBackupJson({ ...sealed, validation: input.validation }, await deps.signingKey());
-        await writeFile(path.join(dir, backupJsonName), text, { mode: 0o600 });
+        const { plan, validation } = input;
+        const sealed = sealedPoint.parse(JSON.parse(await readStaged(policy.staging.path, plan, sealedName)));
+        const text = signBackupJson({ ...sealed, validation }, await deps.signingKey());
+        await writeFile(path.join(pointDir(plan), backupJsonName), text, { mode: 0o600 });
       }),
 
     /**
@@ -148,6 +150,10 @@ function outcome(sealed: SealedPoint, warnings: string[]): SealOutcome {
     entries: sealed.content.entries,
     warnings,
   };
+}
+
+async function readWarnings(dir: string): Promise<string[]> {
+  return JSON.parse(await readFile(path.join(dir, warningsName), 'utf8'));
 }
 
 async function readSealed(dir: string): Promise<SealedPoint | null> {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { log } from '@temporalio/activity';
 import { parseBackupJson } from '../engine/artifact/index.ts';
 import {
   bytesSource,
@@ -17,6 +18,7 @@ import { lockProblem, lockUntil } from '../policies/lock.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix, type SealedObject } from '../policies/recovery-point.ts';
 import { type ActivityTools, runActivity } from './failure.ts';
+import { readStaged, stagedDir } from './staging.ts';
 
 /** What a transfer worker is given: store credentials that put and get; they delete nothing. No key of any kind. */
 export interface TransferDependencies {
@@ -34,8 +36,7 @@ export type TransferActivities = ReturnType<typeof createTransferActivities>;
 export function createTransferActivities(deps: TransferDependencies) {
   const { policy } = deps;
   const trusted = policy.keys.trusted;
-  const staged = ({ plan }: CopyTarget, name: string) =>
-    path.join(policy.staging.path, pointPrefix(plan.source, plan.pointId), name);
+  const staged = ({ plan }: CopyTarget, name: string) => path.join(stagedDir(policy.staging.path, plan), name);
   const keyOf = ({ plan }: CopyTarget, name: string) => pointPrefix(plan.source, plan.pointId) + name;
   const metadata = (backup: BackupJson) => ({
     'backup-date': backup.capturedAt,
@@ -43,7 +44,7 @@ export function createTransferActivities(deps: TransferDependencies) {
   });
 
   async function stagedBackup(target: CopyTarget): Promise<BackupJson> {
-    return parseBackupJson(await readFile(staged(target, backupJsonName)), trusted);
+    return parseBackupJson(Buffer.from(await readStaged(policy.staging.path, target.plan, backupJsonName)), trusted);
   }
 
   return {
@@ -158,10 +159,22 @@ async function verifyObjects(
   const bytesTotal = objects.reduce((sum, o) => sum + o.bytes, 0);
   let before = 0;
   for (const object of objects) {
-    await verifyObject(store, keyOf(object.name), object, {
-      signal,
-      onProgress: (bytesDone) => report({ bytesDone: before + bytesDone, bytesTotal }),
-    });
+    const verify = () =>
+      verifyObject(store, keyOf(object.name), object, {
+        signal,
+        onProgress: (bytesDone) => report({ bytesDone: before + bytesDone, bytesTotal }),
+      });
+    try {
+      await verify();
+    } catch (error) {
+      if (!isFailure(error, 'ChecksumMismatch')) throw error;
+      // Once more, for it may have happened on the way; what lies there is written once, and does not mend.
+      log.warn('read back otherwise than sealed; reading it once more', { key: keyOf(object.name), copy: store.name });
+      await verify().catch((again: unknown) => {
+        if (!isFailure(again, 'ChecksumMismatch')) throw again;
+        throw new Failure('Corrupt', again.message, { next: again.next });
+      });
+    }
     before += object.bytes;
   }
 }

@@ -1,5 +1,7 @@
-import { rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { log } from '@temporalio/activity';
 import { assertSealedFor, openPoint, type PointReader, verifyPoint } from '../engine/artifact/index.ts';
 import { reapInstances } from '../engine/sites/index.ts';
 import type { Source } from '../engine/sources/source.ts';
@@ -11,6 +13,7 @@ import { formatDuration } from '../policies/progress.ts';
 import { type Check, type CheckName, type SealedPoint, storedBytes } from '../policies/recovery-point.ts';
 import { judgeSize } from '../policies/size.ts';
 import { runActivity } from './failure.ts';
+import { stagedDir } from './staging.ts';
 
 /** What a validation worker is given: an identity that opens points, and stores to read those that a new one needs. */
 export interface ValidationDependencies {
@@ -64,13 +67,11 @@ export function createValidationActivities(deps: ValidationDependencies) {
     testRestore: (plan: BackupPlan): Promise<Check[]> =>
       runActivity('test restore', async ({ signal, report }) => {
         const limit = AbortSignal.timeout(Math.min(plan.validationTimeoutMs, timerMaxMs));
-        const workDir = path.join(policy.staging.path, '.validation', plan.pointId);
-        const clean = async () => {
-          await reapInstances(workDir);
-          await rm(workDir, { recursive: true, force: true });
-        };
+        const isolated = path.join(policy.staging.path, '.validation');
+        const workDir = path.join(isolated, plan.pointId);
+        await removeAbandoned(isolated, policy);
         // What an attempt that was killed has left.
-        await clean();
+        await clean(workDir);
         try {
           const source = await deps.source(plan.source);
           return await source.testRestore(await open(plan), {
@@ -86,7 +87,7 @@ export function createValidationActivities(deps: ValidationDependencies) {
             cause: error,
           });
         } finally {
-          await clean();
+          await clean(workDir);
         }
       }),
   };
@@ -98,6 +99,21 @@ function judgePoint(point: SealedPoint, plan: BackupPlan): Judgement {
   // A tree that holds no bytes is no empty point.
   const verdict = judgeSize(Math.max(1, point.content.sourceBytes), plan.contentHistory);
   return { ...verdict, details: `brings back ${verdict.details}` };
+}
+
+async function clean(workDir: string): Promise<void> {
+  await reapInstances(workDir);
+  await rm(workDir, { recursive: true, force: true });
+}
+
+/** Removes what tests of points have left that are staged no more: their jobs are over, and ended without cleaning up. */
+async function removeAbandoned(isolated: string, { staging, sources }: Policy): Promise<void> {
+  await mkdir(isolated, { recursive: true, mode: 0o711 });
+  for (const pointId of await readdir(isolated)) {
+    if (sources.some(({ name }) => existsSync(stagedDir(staging.path, { source: name, pointId })))) continue;
+    log.warn('removing what a test restore had left', { pointId });
+    await clean(path.join(isolated, pointId));
+  }
 }
 
 /** Node's timers take no more. */

@@ -1,8 +1,7 @@
-import { mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { MockActivityEnvironment } from '@temporalio/testing';
-import { DefaultLogger } from '@temporalio/worker';
 import { createTransferActivities } from '../../activities/transfer.ts';
 import type { Store } from '../../engine/stores/index.ts';
 import { assembleWayOut } from '../../engine/way-out/index.ts';
@@ -10,6 +9,7 @@ import type { BackupPlan } from '../../policies/backup-plan.ts';
 import { backupJsonName } from '../../policies/recovery-point.ts';
 import { type MadePoint, makePoint, makeStores, prefixOf, trusted } from '../engine/catalog/points.ts';
 import { policyOf } from '../policies/policies.ts';
+import { activityEnvironment } from './environment.ts';
 
 let made: ReturnType<typeof makeStores>;
 let store: Store;
@@ -30,18 +30,21 @@ beforeEach(() => {
       return store.put(key, source, options);
     },
   };
-  const policy = policyOf({
-    copies: [{ kind: 'directory', name: 'near', region: 'here', path: path.join(made.dir, 'near') }],
-  });
-  transfer = createTransferActivities({
-    policy: { ...policy, keys: { ...policy.keys, trusted }, staging: { ...policy.staging, path: staging } },
-    store: async () => watched,
-  });
+  transfer = transferTo(watched);
 });
 afterEach(() => made.remove());
 
-// Failures are what is asked for here; they need no log.
-const activities = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') });
+const activities = activityEnvironment();
+
+function transferTo(near: Store): ReturnType<typeof createTransferActivities> {
+  const policy = policyOf({
+    copies: [{ kind: 'directory', name: 'near', region: 'here', path: path.join(made.dir, 'near') }],
+  });
+  return createTransferActivities({
+    policy: { ...policy, keys: { ...policy.keys, trusted }, staging: { ...policy.staging, path: staging } },
+    store: async () => near,
+  });
+}
 
 /** A point as the backup worker leaves it: sealed, validated and signed, on the staging disk. */
 function stage(id: string, parent?: string): { point: MadePoint; target: { plan: BackupPlan; copy: string } } {
@@ -97,5 +100,81 @@ describe('publishing a copy', () => {
     writeFileSync(path.join(made.dir, 'near', assembleWayOut().script.name), 'not ours');
     await expect(activities.run(transfer.publishCopy, target)).rejects.toMatchObject({ type: 'ObjectExists' });
     expect(readdirSync(path.join(made.dir, 'near', 'shop', 'shop-1'))).not.toContain(backupJsonName);
+  });
+});
+
+describe('uploading a copy', () => {
+  test('goes on where an attempt that died had got to, by the tokens that it had told', async () => {
+    const { target, point } = stage('shop-1');
+    const tokens = new Map<string, string | undefined>();
+    transfer = transferTo({
+      ...store,
+      put: (key, source, options) => {
+        tokens.set(path.basename(key), options.resume);
+        return store.put(key, source, options);
+      },
+    });
+    const first = activityEnvironment();
+    await first.run(transfer.uploadCopy, target);
+    const names = [...point.objects.keys()];
+    expect(Object.fromEntries(tokens)).toEqual(Object.fromEntries(names.map((name) => [name, undefined])));
+    const heartbeatDetails = first.beats.at(-1);
+    expect(Object.keys(heartbeatDetails?.resume ?? {}).sort()).toEqual(names.sort());
+    await activityEnvironment({ heartbeatDetails, attempt: 2 }).run(transfer.uploadCopy, target);
+    expect(Object.fromEntries(tokens)).toEqual(heartbeatDetails?.resume);
+  });
+
+  test('says that what was sealed is gone, and is not tried again', async () => {
+    const { target } = stage('shop-1');
+    rmSync(path.join(staging, 'shop'), { recursive: true });
+    await expect(activities.run(transfer.uploadCopy, target)).rejects.toMatchObject({
+      type: 'ObjectMissing',
+      nonRetryable: true,
+    });
+  });
+});
+
+describe('verifying a copy', () => {
+  const flip = (file: string) => {
+    const bytes = readFileSync(file);
+    bytes[3] = (bytes[3] ?? 0) ^ 1;
+    chmodSync(file, 0o600);
+    writeFileSync(file, bytes);
+  };
+
+  test('finds one flipped bit, reads once more, and gives up for good: what is written once does not mend', async () => {
+    const { target } = stage('shop-1');
+    await activities.run(transfer.uploadCopy, target);
+    await activities.run(transfer.verifyCopy, target);
+    flip(path.join(made.dir, 'near', 'shop', 'shop-1', 'manifest.bin'));
+    let reads = 0;
+    transfer = transferTo({
+      ...store,
+      get: (key, ...more) => {
+        if (key.endsWith('manifest.bin')) reads += 1;
+        return store.get(key, ...more);
+      },
+    });
+    await expect(activities.run(transfer.verifyCopy, target)).rejects.toMatchObject({
+      type: 'Corrupt',
+      nonRetryable: true,
+      message: expect.stringContaining('manifest.bin in near is not what was sealed'),
+    });
+    expect(reads).toBe(2);
+  });
+
+  test('takes a bit that was flipped on the way only for what it is', async () => {
+    const { target } = stage('shop-1');
+    await activities.run(transfer.uploadCopy, target);
+    let reads = 0;
+    transfer = transferTo({
+      ...store,
+      get: async (key, ...more) => {
+        reads += 1;
+        return reads === 1 ? Readable.from([Buffer.from('noise')]) : store.get(key, ...more);
+      },
+    });
+    await activities.run(transfer.verifyCopy, target);
+    expect(reads).toBe(4);
   });
 });
