@@ -100,7 +100,7 @@ describe('planning a backup', () => {
     await recorded('shop-1', ['near', 'far'], '2026-01-01T00:00:00Z');
     await recorded('shop-2', ['near', 'far'], '2026-01-02T00:00:00Z');
     const sizes = (await catalog.points({ source: 'shop' })).map((p) => p.storedBytes);
-    const asked = { source: 'shop', level: 'full' as const, classes: ['daily' as const] };
+    const asked = { source: 'shop', level: 'full' as const, classes: ['daily' as const], anytime: false };
     const [one, two] = [await run(coordination.planBackup, asked), await run(coordination.planBackup, asked)];
     expect(one).toMatchObject({ source: 'shop', host: 'local', classes: ['daily'], sizeHistory: sizes });
     expect(one.copies.map((c) => c.name)).toEqual(['near', 'far']);
@@ -108,7 +108,9 @@ describe('planning a backup', () => {
   });
 
   test('is refused for a source that the policy does not know', async () => {
-    const error = await errorOf(run(coordination.planBackup, { source: 'shpo', level: 'full', classes: ['manual'] }));
+    const error = await errorOf(
+      run(coordination.planBackup, { source: 'shpo', level: 'full', classes: ['manual'], anytime: false }),
+    );
     expect(error).toMatchObject({ type: 'SourceUnknown', nonRetryable: true });
   });
 });
@@ -250,6 +252,6 @@ test('a catalog that does not answer is tried again', async () => {
     store: async (name) => storeNamed(name),
     announce: async () => [],
   });
-  const error = await errorOf(run(planBackup, { source: 'shop', level: 'full', classes: ['manual'] }));
+  const error = await errorOf(run(planBackup, { source: 'shop', level: 'full', classes: ['manual'], anytime: false }));
   expect(error).toMatchObject({ type: 'CatalogUnreachable', nonRetryable: false });
 });
