@@ -220,6 +220,7 @@ export class BackupJob {
 function stateOf(phase: BackupStatus['phase']): JobState {
   switch (phase) {
     case 'plan':
+    case 'window':
       return 'planning';
     case 'slot':
       return 'waiting';
