@@ -8,6 +8,9 @@ import type { Readable } from 'node:stream';
  * listed); anything else is `UsageInvalid`. A store of folders cannot hold both `a` and `a/b`: the later one of the two
  * is `ObjectExists`.
  *
+ * Objects are written once. In a bucket with versions an object therefore is its first version: what somebody laid over it
+ * later, another version or a marker that it is deleted, is not seen, and goes with it.
+ *
  * Every method, and every stream that `get` returned, throws `Failure`: StoreUnreachable, StoreFull and
  * ChecksumMismatch may be retried; StoreDenied, BucketMissing, ObjectExists, ObjectMissing, CapabilityMissing and
  * UsageInvalid may not. An aborted signal throws its reason or an AbortError instead. Messages name the store, the

@@ -2,7 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
-import { PutObjectLockConfigurationCommand } from '@aws-sdk/client-s3';
+import {
+  DeleteObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  PutObjectLockConfigurationCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { openPoint } from '../../engine/artifact/index.ts';
@@ -212,6 +218,49 @@ describe('whoever steals a backup host', () => {
       await expect(open(value)).rejects.toMatchObject({ type: expect.stringMatching(/^Key/) });
     await expect(open(secrets.get('age-identity') ?? '')).resolves.toMatchObject({ backup: { id: trees[0]?.pointId } });
     await store.close();
+  });
+});
+
+describe('whoever steals the credentials', () => {
+  const attacker = (copy: 's3-east' | 's3-west', access: 'write' | 'delete') => {
+    const server = copy === 's3-east' ? whole.stack.east : whole.stack.west;
+    return s3Client({ ...server, ...server.users[access] });
+  };
+  const keysOf = async (client: S3Client, Prefix: string) =>
+    (await client.send(new ListObjectsV2Command({ Bucket: whole.stack.bucket, Prefix }))).Contents?.map((o) => o.Key) ??
+    [];
+
+  /** In every copy, for a catalog that is made anew. This server tells the time of a version that was overwritten anew. */
+  async function stillThere(id: string): Promise<void> {
+    await run(whole.stack.postgres.uri('catalog'), 'DELETE FROM backup_coordinator.points');
+    await whole.backupctl('catalog', 'rebuild', '--all');
+    const { point } = await whole.backupctl<{ point: { copies: { copy: string }[] } }>('backup', 'show', id);
+    expect(point.copies.map((c) => c.copy)).toEqual(['s3-east', 's3-west', 'server-disk']);
+  }
+
+  test('to write overwrites what he likes, and every backup is read as before', async () => {
+    const id = trees.at(-1)?.pointId ?? '';
+    const client = attacker('s3-east', 'write');
+    const keys = await keysOf(client, `tree/${id}/`);
+    expect(keys.length).toBeGreaterThan(3);
+    for (const Key of keys) {
+      await client.send(new PutObjectCommand({ Bucket: whole.stack.bucket, Key, Body: 'pay to read this again' }));
+    }
+    client.destroy();
+    await whole.backupctl('backup', 'verify', id, '--copy', 's3-east');
+    await stillThere(id);
+  });
+
+  test('to delete removes nothing that is locked, and hides nothing', async () => {
+    const id = trees.at(-1)?.pointId ?? '';
+    const client = attacker('s3-west', 'delete');
+    for (const Key of await keysOf(client, `tree/${id}/`)) {
+      await client.send(new DeleteObjectCommand({ Bucket: whole.stack.bucket, Key }));
+    }
+    expect(await keysOf(client, `tree/${id}/`)).toEqual([]);
+    client.destroy();
+    await whole.backupctl('backup', 'verify', id, '--copy', 's3-west');
+    await stillThere(id);
   });
 });
 

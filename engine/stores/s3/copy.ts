@@ -8,12 +8,18 @@ import type { S3Context } from './context.ts';
 import { newObject } from './new-object.ts';
 import { eachOf, type HeldPart, type Part, partsOf } from './parts.ts';
 import { abortUpload, createUpload, digestOf, type UploadToken } from './uploads.ts';
+import type { Place, Versions } from './versions.ts';
 
 /**
  * Copies within the bucket, server-side, by a multipart upload whatever the length: it knows no limit of 5 GiB, and its
  * completion is conditional on every server that knows conditions, while CopyObject is on some.
  */
-export function createCopy(context: S3Context, abilities: Abilities, store: () => Store): Store['copy'] {
+export function createCopy(
+  context: S3Context,
+  abilities: Abilities,
+  versions: Versions,
+  store: () => Store,
+): Store['copy'] {
   const { client, at, call } = context;
   return (from, to) =>
     call(from, async () => {
@@ -40,19 +46,19 @@ export function createCopy(context: S3Context, abilities: Abilities, store: () =
     });
 
   async function copyParts(from: string, to: string, uploadId: string, parts: Part[]) {
-    const { Bucket, Key } = at(from);
-    const CopySource = `${Bucket}/${Key.split('/').map(encodeURIComponent).join('/')}`;
     const done: Pick<HeldPart, 'number' | 'etag'>[] = [];
     await eachOf(iterate(parts), context.options.concurrency, async ({ number, offset, bytes }) => {
-      const { CopyPartResult } = await client.send(
-        new UploadPartCopyCommand({
-          ...at(to),
-          UploadId: uploadId,
-          PartNumber: number,
-          CopySource,
-          // S3 takes ranges of objects above 5 MiB only.
-          ...(parts.length > 1 ? { CopySourceRange: `bytes=${offset}-${offset + bytes - 1}` } : {}),
-        }),
+      const { CopyPartResult } = await versions.on(from, (where) =>
+        client.send(
+          new UploadPartCopyCommand({
+            ...at(to),
+            UploadId: uploadId,
+            PartNumber: number,
+            CopySource: sourceOf(where),
+            // S3 takes ranges of objects above 5 MiB only.
+            ...(parts.length > 1 ? { CopySourceRange: `bytes=${offset}-${offset + bytes - 1}` } : {}),
+          }),
+        ),
       );
       done.push({ number, etag: CopyPartResult?.ETag ?? '' });
     });
@@ -67,6 +73,11 @@ export function createCopy(context: S3Context, abilities: Abilities, store: () =
       throw error;
     }
   }
+}
+
+function sourceOf({ Bucket, Key, VersionId }: Place): string {
+  const version = VersionId === undefined ? '' : `?versionId=${encodeURIComponent(VersionId)}`;
+  return `${Bucket}/${Key.split('/').map(encodeURIComponent).join('/')}${version}`;
 }
 
 async function* iterate<T>(items: T[]): AsyncGenerator<T> {

@@ -6,16 +6,23 @@ import { steadyStream } from '../steady-stream.ts';
 import type { Store } from '../store.ts';
 import type { S3Context } from './context.ts';
 import { asFailure, isS3Error } from './errors.ts';
+import type { Versions } from './versions.ts';
 
 /** Reading: when the connection breaks, the stream goes on with another one, in the same object or not at all. */
-export function createGet({ client, at, call, place, options }: S3Context, store: () => Store): Store['get'] {
+export function createGet(
+  { client, at, call, place, options }: S3Context,
+  versions: Versions,
+  store: () => Store,
+): Store['get'] {
   return async (key, range, signal) => {
-    const where = at(key);
+    at(key);
     assertRange(key, range);
     const send = (Range: string | undefined, IfMatch?: string) =>
-      client.send(
-        new GetObjectCommand({ ...where, ...(Range ? { Range } : {}), ...(IfMatch ? { IfMatch } : {}) }),
-        signal ? { abortSignal: signal } : {},
+      versions.on(key, (where) =>
+        client.send(
+          new GetObjectCommand({ ...where, ...(Range ? { Range } : {}), ...(IfMatch ? { IfMatch } : {}) }),
+          signal ? { abortSignal: signal } : {},
+        ),
       );
     return call(key, async () => {
       signal?.throwIfAborted();

@@ -16,18 +16,21 @@ import type { S3StoreOptions } from './context.ts';
 import { createCopy } from './copy.ts';
 import { assertListing } from './errors.ts';
 import { createGet } from './get.ts';
+import { readLocks } from './locks.ts';
 import { decodeMetadata } from './metadata.ts';
 import { lockEnd, noLock } from './new-object.ts';
 import { createPuts } from './put.ts';
 import { removeObject } from './remove.ts';
 import { listUploads } from './uploads.ts';
+import { createVersions } from './versions.ts';
 
 /** A store in an S3 bucket. */
 export function createS3Store(options: S3StoreOptions): Store {
   const context = createContext(options);
-  const { client, patient, at, base, call, keyOf, place } = context;
+  const { client, patient, at, base, call, place } = context;
   const { name, bucket } = options;
   const abilities = createAbilities(context);
+  const versions = createVersions(context, abilities);
 
   const store: Store = {
     name,
@@ -44,12 +47,16 @@ export function createS3Store(options: S3StoreOptions): Store {
       for await (const { uploadId: _, ...pending } of listUploads(context, prefix)) yield pending;
     },
 
-    get: createGet(context, () => store),
+    get: createGet(context, versions, () => store),
 
     async head(key) {
-      const where = at(key);
+      at(key);
       try {
-        return await call(key, async () => describe(key, await client.send(new HeadObjectCommand(where))));
+        return await call(key, async () => {
+          const isCovered = await versions.lookAgain(key);
+          const found = await versions.on(key, (where) => client.send(new HeadObjectCommand(where)));
+          return describe(key, isCovered ? { ...found, ...(await readLocks(context, versions, key)) } : found);
+        });
       } catch (error) {
         // HEAD tells no reason: it may be the bucket that is not there, or in another region.
         if (isFailure(error, 'ObjectMissing', 'StoreDenied')) await check(key);
@@ -57,57 +64,39 @@ export function createS3Store(options: S3StoreOptions): Store {
       }
     },
 
-    async *list(prefix) {
-      let token: string | undefined;
-      do {
-        const page = await call(prefix, () =>
-          client.send(
-            new ListObjectsV2Command({
-              Bucket: bucket,
-              Prefix: base + prefix,
-              ...(token === undefined ? {} : { ContinuationToken: token }),
-            }),
-          ),
-        );
-        assertListing(place(prefix), page.Name);
-        for (const { Key, Size, LastModified } of page.Contents ?? []) {
-          const key = keyOf(Key);
-          if (key !== null) yield { key, bytes: Size ?? 0, modifiedAt: (LastModified ?? new Date(0)).toISOString() };
-        }
-        token = page.IsTruncated ? page.NextContinuationToken : undefined;
-      } while (token !== undefined);
-    },
+    list: versions.list,
 
-    copy: createCopy(context, abilities, () => store),
+    copy: createCopy(context, abilities, versions, () => store),
 
     delete: (key) => call(key, () => removeObject(context, abilities, key)),
 
     setTags: (key, tags) =>
       call(key, async () => {
         const TagSet = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
-        await client.send(new PutObjectTaggingCommand({ ...at(key), Tagging: { TagSet } }));
+        await versions.on(key, (where) => client.send(new PutObjectTaggingCommand({ ...where, Tagging: { TagSet } })));
       }),
 
     getTags: (key) =>
       call(key, async () => {
-        const { TagSet } = await client.send(new GetObjectTaggingCommand(at(key)));
+        const { TagSet } = await versions.on(key, (where) => client.send(new GetObjectTaggingCommand(where)));
         return Object.fromEntries((TagSet ?? []).map((t) => [t.Key ?? '', t.Value ?? '']));
       }),
 
     lock: (key, mode, until) =>
       call(key, async () => {
-        const where = at(key);
+        at(key);
         if ((await abilities.locking()) === 'no') throw noLock(name);
         const Mode = mode === 'compliance' ? 'COMPLIANCE' : 'GOVERNANCE';
         const Retention = { Mode, RetainUntilDate: lockEnd(until) } as const;
-        await client.send(new PutObjectRetentionCommand({ ...where, Retention }));
+        await versions.on(key, (where) => client.send(new PutObjectRetentionCommand({ ...where, Retention })));
       }),
 
     hold: (key, on) =>
       call(key, async () => {
-        const where = at(key);
+        at(key);
         if ((await abilities.locking()) === 'no') throw noLock(name);
-        await client.send(new PutObjectLegalHoldCommand({ ...where, LegalHold: { Status: on ? 'ON' : 'OFF' } }));
+        const LegalHold = { Status: on ? 'ON' : 'OFF' } as const;
+        await versions.on(key, (where) => client.send(new PutObjectLegalHoldCommand({ ...where, LegalHold })));
       }),
 
     close: async () => {
