@@ -108,7 +108,8 @@ async function assertOlder(store: Store, prefix: string, pruneAfter: string): Pr
     if (isFailure(error, 'ObjectMissing')) return;
     throw error;
   }
-  if (Date.now() - Date.parse(publishedAt) >= durationSeconds(pruneAfter) * 1000) return;
+  const now = await store.clock();
+  if (Date.parse(now) - Date.parse(publishedAt) >= durationSeconds(pruneAfter) * 1000) return;
   throw new Failure('UsageInvalid', `${store.name} has ${prefix} since ${publishedAt}, not yet for ${pruneAfter}.`, {
     next: 'Nothing was removed. If clocks disagree, "backupctl doctor" shows by how much.',
   });
