@@ -143,7 +143,7 @@ async function testRestore(plan: BackupPlan): Promise<Check[]> {
 }
 
 /** Old copies that go with one job; the rest goes with the next, so that no history grows with what has piled up. */
-const pruneMax = 10;
+const pruneMax = 5;
 
 /** Removes old local copies that the others can spare. A failure here costs space, not the backup: it is told, not thrown. */
 async function prune(job: BackupJob, plan: BackupPlan): Promise<void> {

@@ -287,7 +287,7 @@ describe('the end of a backup', () => {
     expect(steps.end().unreached).toEqual(['The webhook at hooks.example did not take the message (HTTP 500).']);
   });
 
-  test('prunes ten old copies at most, and records those that are gone though one could not go', async () => {
+  test('prunes five old copies at most, and records those that are gone though one could not go', async () => {
     const old = Array.from({ length: 12 }, (_, i) => ({
       pointId: `old-${i}`,
       parent: null,
@@ -296,7 +296,7 @@ describe('the end of a backup', () => {
     }));
     steps.on('planPrune', () => old);
     await backUp();
-    expect(steps.attempts('pruneCopy disk')).toBe(10);
+    expect(steps.attempts('pruneCopy disk')).toBe(5);
     steps.clear();
     steps.on('planPrune', () => old.slice(0, 3));
     steps.on('pruneCopy', ({ pointId }) => {
