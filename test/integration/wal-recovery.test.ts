@@ -7,6 +7,7 @@ import type { PointReader } from '../../engine/artifact/index.ts';
 import type { PostgresInstance } from '../../engine/sites/index.ts';
 import { planPointInTime } from '../../engine/sources/wal/plan.ts';
 import { recoverCluster } from '../../engine/sources/wal/recover.ts';
+import { isFailure } from '../../policies/failure.ts';
 import { lsnOf } from '../../policies/wal.ts';
 import type { RecoveryTarget } from '../../policies/wal-plan.ts';
 import { makePlace, type Place } from '../engine/artifact/sealing.ts';
@@ -58,7 +59,7 @@ describe.each(versions)('a cluster of PostgreSQL %s that was destroyed', (_versi
     dir = mkdtempSync(path.join(place.dir, 'targets-'));
     // Points and WAL lie in one store, as they do in a copy.
     wal = await makeWalPlace(place.dir);
-    await cluster.sql('postgres', 'CREATE TABLE told (n int)');
+    await cluster.sql('postgres', 'CREATE TABLE told (n int); CREATE TABLE later (n int)');
     const archive = await startArchive(wal, { port: cluster.server.port, bundleMs: 300 });
     point = (await sealSource(place, cluster.source())).reader;
     for (let n = 1; n <= 20; n++) {
@@ -73,7 +74,18 @@ describe.each(versions)('a cluster of PostgreSQL %s that was destroyed', (_versi
       moments.push({ at: String(moment?.at), lsn: String(moment?.lsn), rows: n, xid: Number(row?.xid) });
       await setTimeout(5);
     }
-    await archive.caughtUp((statement) => cluster.sql('postgres', statement));
+    // The archive vouches for a moment once it has heard of a later one.
+    for (let isKnown = false; !isKnown; ) {
+      await cluster.sql('postgres', 'INSERT INTO later VALUES (1)');
+      await archive.caughtUp((statement) => cluster.sql('postgres', statement));
+      isKnown = await plan({ kind: 'time', at: moment(20).at }).then(
+        () => true,
+        (error: unknown) => {
+          if (isFailure(error, 'PointUnknown')) return false;
+          throw error;
+        },
+      );
+    }
     await archive.stop();
     await cluster.remove();
   });
@@ -227,7 +239,8 @@ describe('a recovery that fails on its way', () => {
     const file = path.join(wal.root, range?.key ?? '');
     const bytes = readFileSync(file);
     const damaged = Buffer.from(bytes);
-    damaged[damaged.length - 1000] = (damaged[damaged.length - 1000] ?? 0) ^ 1;
+    // In what is sealed: before it stands a signed line that is nearly as long.
+    damaged[damaged.length - 10] = (damaged[damaged.length - 10] ?? 0) ^ 1;
     writeFileSync(file, damaged);
     expect(await attempt(signal)).toMatchObject({
       type: 'Corrupt',
