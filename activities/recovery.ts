@@ -9,6 +9,7 @@ import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { RestoreInput, RestoreResult } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
+import { locateMoment, recoverTo } from './moment.ts';
 
 /** What a recovery worker is given: an identity, and stores to read. */
 export interface RecoveryDependencies {
@@ -36,7 +37,8 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
   return {
     /** The point asked for, or the newest; and a copy that has it, in the order of the policy. */
     locatePoint: (input: RestoreInput): Promise<Located> =>
-      runActivity('locate', async () => {
+      runActivity('locate', async ({ signal }) => {
+        if (input.to) return locateMoment(deps, input, signal);
         const point = input.pointId
           ? await catalog.point(input.pointId)
           : ((await catalog.points({ source: input.source, limit: 1 }))[0] ?? null);
@@ -73,14 +75,15 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         });
         report({ bytesTotal: point.backup.content.sourceBytes });
         const source = await deps.source(input.source);
-        const restored = await source.restore(point, {
+        const options = {
           into: await placeOf(input.into),
           job: JSON.stringify(Context.current().info.workflowExecution),
           ...(input.paths ? { paths: input.paths } : {}),
           ...(input.tablespaces ? { tablespaces: input.tablespaces } : {}),
           signal,
           onProgress: report,
-        });
+        };
+        const restored = input.to ? await recoverTo(deps, point, input, options) : await source.restore(point, options);
         return { pointId: input.pointId, from: input.from, ...restored };
       }),
   };

@@ -140,6 +140,8 @@ export function createProgram(execute: Execute): Command {
     from?: string;
     path?: string[];
     tablespace?: string[];
+    to?: string;
+    timeline?: number;
     into?: string;
     host?: string;
     operator?: string;
@@ -152,6 +154,8 @@ export function createProgram(execute: Execute): Command {
       .argument('<source>')
       .description('restore a recovery point into an empty directory or database')
       .option('--point <id>', 'which one (default: the newest)')
+      .option('--to <moment>', 'a cluster as it was: a time, a position, xid:NUMBER, name:TEXT, or latest')
+      .option('--timeline <number>', 'with --to: the timeline to follow (default: the newest)', wholeNumber)
       .option('--from <copy>', 'the copy to read from (default: the first that has it)')
       .option('--path <glob...>', 'only what matches (files)')
       .option('--into <target>', 'a directory, or postgresql://USER@HOST:PORT/DATABASE without a password')

@@ -58,6 +58,12 @@ export function planRecovery(view: ArchiveView, target: RecoveryTarget, timeline
   const known = [
     ...new Set([...timelinesOf(ranges), ...histories.map((h) => h.timeline), ...bases.map((b) => b.timeline)]),
   ];
+  if (bases.length === 0) {
+    throw refused(
+      'There is no base backup here to begin with.',
+      'Name another copy with --from, or take a base backup.',
+    );
+  }
   const followed = timeline ?? Math.max(...known, 1);
   if (!known.includes(followed)) {
     throw refused(`The archive has no timeline ${followed}.`, `It has: ${known.sort((a, b) => a - b).join(', ')}.`);

@@ -1,5 +1,6 @@
 import type { AdmissionState } from '../policies/admission.ts';
 import type { Due } from '../policies/calendar.ts';
+import type { Moment } from '../policies/moment.ts';
 import type { BackupClass, Level } from '../policies/recovery-point.ts';
 import type { RuleVerdict } from '../policies/three-two-one.ts';
 
@@ -127,6 +128,10 @@ export interface RestoreInput {
   paths?: string[];
   /** Folders for tablespaces, by where they lay; the others go below the directory (postgres-physical only). */
   tablespaces?: Record<string, string>;
+  /** A moment to come back to by the archived WAL, instead of that of a point (postgres-physical only). */
+  to?: Moment;
+  /** The timeline to follow; default: the newest that is archived. */
+  timeline?: number;
   /** The machine whose recovery worker writes it; default `local`. */
   host?: string;
   operator: string;
@@ -140,6 +145,8 @@ export interface RestoreResult {
   bytes: number;
   durationMs: number;
   warnings: string[];
+  /** Where recovery ended, when a moment was asked for; the time is that of the last transaction. */
+  recovered?: { timeline: number; lsn: string; lastTransactionAt: string | null };
 }
 
 export const coordinatorWorkflowId = 'coordinator';

@@ -1,5 +1,6 @@
 import { ApplicationFailure } from '@temporalio/workflow';
 import { z } from 'zod';
+import { moment } from '../policies/moment.ts';
 import { backupClass, level } from '../policies/recovery-point.ts';
 import type { BackupInput, RestoreInput, RetentionInput, ScheduledBackupInput } from './contracts.ts';
 
@@ -32,6 +33,8 @@ const restoreInput = z.strictObject({
   into: z.union([z.strictObject({ directory: name }), z.strictObject({ databaseUri: name })]),
   paths: z.array(z.string()).optional(),
   tablespaces: z.record(z.string(), z.string()).optional(),
+  to: moment.optional(),
+  timeline: z.int().min(1).optional(),
   host: name.optional(),
   operator: name,
   reason: name,

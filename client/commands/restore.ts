@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { Failure, isFailure } from '../../policies/failure.ts';
+import { parseMoment } from '../../policies/moment.ts';
 import type { SourcePolicy } from '../../policies/policy.ts';
 import { formatBytes, formatDuration } from '../../policies/progress.ts';
 import { queues } from '../../policies/queues.ts';
@@ -18,6 +19,8 @@ export interface RestoreOptions {
   path?: string[];
   /** OLD=NEW */
   tablespace?: string[];
+  to?: string;
+  timeline?: number;
   into?: string;
   host?: string;
   operator?: string;
@@ -33,6 +36,7 @@ export async function restore(context: Context, options: RestoreOptions): Promis
   if (options.from !== undefined) copyPolicy(policy, options.from);
   const into = targetOf(source, options, context.cwd);
   const tablespaces = tablespacesOf(source, options);
+  const moment = momentOf(source, options);
   await assertPoint(context, options);
   const input: RestoreInput = {
     source: source.name,
@@ -42,6 +46,7 @@ export async function restore(context: Context, options: RestoreOptions): Promis
     ...(options.from === undefined ? {} : { from: options.from }),
     ...(options.path === undefined ? {} : { paths: options.path }),
     ...(tablespaces === undefined ? {} : { tablespaces }),
+    ...moment,
     ...(options.host === undefined ? {} : { host: options.host }),
   };
   const client = await context.temporal();
@@ -65,6 +70,7 @@ export async function restore(context: Context, options: RestoreOptions): Promis
         ['recovery point', result.pointId],
         ['from', result.from],
         ['restored', `${formatBytes(result.bytes)} in ${result.entries} entries`],
+        ...recoveredFacts(result),
         ['took', formatDuration(result.durationMs)],
       ]),
       ...result.warnings.map((w) => `${out.paint('yellow', '!')} ${w}`),
@@ -125,6 +131,36 @@ export function tablespacesOf(
     throw usage(`"${text}" says not where a tablespace goes.`, 'Write --tablespace /OLD/PATH=/NEW/PATH.');
   });
   return Object.fromEntries(pairs);
+}
+
+/** The moment to come back to, and the timeline to follow. Throws UsageInvalid. */
+export function momentOf(
+  source: Pick<SourcePolicy, 'name' | 'kind'>,
+  { to, timeline, point }: Pick<RestoreOptions, 'to' | 'timeline' | 'point'>,
+): Pick<RestoreInput, 'to' | 'timeline'> {
+  if (to === undefined) {
+    if (timeline === undefined) return {};
+    throw usage('--timeline goes with --to.', 'Add --to MOMENT: a time, a position, xid:NUMBER, name:TEXT or latest.');
+  }
+  if (source.kind !== 'postgres-physical') {
+    throw usage(
+      `--to is for clusters, and ${source.name} is a ${source.kind} source: it has the moments of its points only.`,
+      'Choose the point with --point ("backupctl backup list" shows them).',
+    );
+  }
+  if (point !== undefined) {
+    throw usage('--to chooses the point to begin with by itself.', 'Leave --point out, or --to.');
+  }
+  return { to: parseMoment(to), ...(timeline === undefined ? {} : { timeline }) };
+}
+
+function recoveredFacts({ recovered }: RestoreResult): [string, string][] {
+  if (!recovered) return [];
+  const { lsn, timeline, lastTransactionAt } = recovered;
+  return [
+    ['recovered to', `${lsn}, from where timeline ${timeline} goes on`],
+    ['last transaction', lastTransactionAt ?? 'none after the point'],
+  ];
 }
 
 /** Catches a mistyped id here. Without the catalog the recovery worker decides. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { tablespacesOf, targetOf } from '../../client/commands/restore.ts';
+import { momentOf, tablespacesOf, targetOf } from '../../client/commands/restore.ts';
 
 const files = { name: 'tree', kind: 'files' } as const;
 const cluster = { name: 'cluster', kind: 'postgres-physical' } as const;
@@ -56,5 +56,22 @@ describe('where to restore to', () => {
         next: expect.not.stringContaining('hush-hush'),
       }),
     );
+  });
+});
+
+describe('the moment to come back to', () => {
+  test('is that of a cluster, on the timeline that is named', () => {
+    expect(momentOf(cluster, {})).toEqual({});
+    expect(momentOf(cluster, { to: 'latest', timeline: 2 })).toEqual({ to: { kind: 'latest' }, timeline: 2 });
+  });
+
+  test.each([
+    ['for files', files, { to: 'latest' }],
+    ['for a dump', database, { to: 'latest' }],
+    ['together with a point', cluster, { to: 'latest', point: 'cluster-1' }],
+    ['a timeline alone', cluster, { timeline: 2 }],
+    ['none at all', cluster, { to: 'yesterday' }],
+  ])('is refused: %s', (_what, source, options) => {
+    expect(() => momentOf(source, options)).toThrow(expect.objectContaining({ type: 'UsageInvalid' }));
   });
 });

@@ -19,6 +19,8 @@ const binDirs = await postgresBinDirs();
 process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
 const signal = new AbortController().signal;
 const onProgress = () => {};
+/** Each recovers several times. */
+const patienceMs = 400_000;
 
 async function refusal(work: Promise<unknown>): Promise<{ type?: string; message: string; next?: string }> {
   return work.then(
@@ -40,9 +42,9 @@ interface Moment {
 const now = `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at,
                     pg_current_wal_insert_lsn()::text AS lsn`;
 
-/** All in all twenty moments of every kind, so that the suite stays quick. */
+/** All in all some twenty moments of every kind, so that the suite stays quick. */
 const versions: [version: string, binDir: string, chosen: number[]][] = [
-  ['15', binDirs[15], [1, 4, 8, 11, 15, 17, 19]],
+  ['15', binDirs[15], [1, 7, 12, 16, 19]],
   ['18', binDirs[18], [6, 14]],
 ];
 
@@ -116,36 +118,44 @@ describe.each(versions)('a cluster of PostgreSQL %s that was destroyed', (_versi
   }
   const moment = (n: number): Moment => moments[n - 1] ?? { at: '', lsn: '', rows: 0, xid: 0 };
 
-  test('comes back exactly as it was at any moment', async () => {
-    for (const n of chosen) {
-      const result = await expectRows({ kind: 'time', at: moment(n).at }, upTo(n));
-      expect(result.lastTransactionAt && result.lastTransactionAt <= moment(n).at).toBe(true);
-      expect(result.timeline).toBe(2);
-    }
-  });
+  test(
+    'comes back exactly as it was at any moment',
+    async () => {
+      for (const n of chosen) {
+        const result = await expectRows({ kind: 'time', at: moment(n).at }, upTo(n));
+        expect(result.lastTransactionAt && result.lastTransactionAt <= moment(n).at).toBe(true);
+        expect(result.timeline).toBe(2);
+      }
+    },
+    patienceMs,
+  );
 
-  test('comes back to a position, a transaction, a restore point, and as far as it goes', async () => {
-    // The record there only begins the sixth transaction.
-    await expectRows({ kind: 'lsn', lsn: lsnOf(moment(5).lsn) }, upTo(5));
-    await expectRows({ kind: 'xid', xid: moment(13).xid }, upTo(13));
-    await expectRows({ kind: 'name', name: 'before ten' }, upTo(9));
-    await expectRows({ kind: 'time', at: moment(20).at }, upTo(20));
-    const { into, result } = await recover({ kind: 'latest' });
-    expect(readdirSync(into).filter((name) => /signal|wal-fetch|^backup_label$/.test(name))).toEqual([]);
-    expect(result.warnings).toEqual([]);
-    await withServer(into, binDir, async (server) => {
-      expect(await rowsOf(server)).toEqual(upTo(20));
-      execFileSync(path.join(binDir, 'pg_amcheck'), ['--all', '--install-missing', '--heapallindexed'], {
-        env: {
-          PATH: process.env.PATH,
-          PGPASSWORD: password,
-          PGHOST: server.host,
-          PGPORT: String(server.port),
-          PGUSER: 'postgres',
-        },
+  test(
+    'comes back to a position, a transaction, a restore point, and as far as it goes',
+    async () => {
+      // The record there only begins the sixth transaction.
+      await expectRows({ kind: 'lsn', lsn: lsnOf(moment(5).lsn) }, upTo(5));
+      await expectRows({ kind: 'xid', xid: moment(13).xid }, upTo(13));
+      await expectRows({ kind: 'name', name: 'before ten' }, upTo(9));
+      await expectRows({ kind: 'time', at: moment(20).at }, upTo(20));
+      const { into, result } = await recover({ kind: 'latest' });
+      expect(readdirSync(into).filter((name) => /signal|wal-fetch|^backup_label$/.test(name))).toEqual([]);
+      expect(result.warnings).toEqual([]);
+      await withServer(into, binDir, async (server) => {
+        expect(await rowsOf(server)).toEqual(upTo(20));
+        execFileSync(path.join(binDir, 'pg_amcheck'), ['--all', '--install-missing', '--heapallindexed'], {
+          env: {
+            PATH: process.env.PATH,
+            PGPASSWORD: password,
+            PGHOST: server.host,
+            PGPORT: String(server.port),
+            PGUSER: 'postgres',
+          },
+        });
       });
-    });
-  });
+    },
+    patienceMs,
+  );
 
   test('is not brought back to a moment that cannot be reached; the nearest is named, and nothing left', async () => {
     const last = (await wal.contents()).ranges.at(-1);
@@ -173,24 +183,28 @@ describe.each(versions)('a cluster of PostgreSQL %s that was destroyed', (_versi
     expect(existsSync(into)).toBe(false);
   });
 
-  test('goes on on a timeline of its own, and comes back on either', async () => {
-    const { into } = await recover({ kind: 'time', at: moment(7).at });
-    const after = await withServer(into, binDir, async (server) => {
-      const archive = await startArchive(wal, { port: server.port, slot: 'second_life' });
-      await runSql(server.uri(), 'INSERT INTO told VALUES (107)');
-      const [row] = await runSql(server.uri(), now);
-      await runSql(server.uri(), 'INSERT INTO told VALUES (108)');
-      await archive.caughtUp((statement) => runSql(server.uri(), statement));
-      await archive.stop();
-      return String(row?.at);
-    });
-    expect((await wal.contents()).histories).toMatchObject([{ timeline: 2, ancestors: [{ timeline: 1 }] }]);
-    await expectRows({ kind: 'latest' }, [...upTo(7), 107, 108]);
-    await expectRows({ kind: 'time', at: after }, [...upTo(7), 107]);
-    const old = await expectRows({ kind: 'time', at: moment(12).at }, upTo(12), 1);
-    // No id of a timeline is ever given twice.
-    expect(old.timeline).toBe(3);
-  });
+  test(
+    'goes on on a timeline of its own, and comes back on either',
+    async () => {
+      const { into } = await recover({ kind: 'time', at: moment(7).at });
+      const after = await withServer(into, binDir, async (server) => {
+        const archive = await startArchive(wal, { port: server.port, slot: 'second_life' });
+        await runSql(server.uri(), 'INSERT INTO told VALUES (107)');
+        const [row] = await runSql(server.uri(), now);
+        await runSql(server.uri(), 'INSERT INTO told VALUES (108)');
+        await archive.caughtUp((statement) => runSql(server.uri(), statement));
+        await archive.stop();
+        return String(row?.at);
+      });
+      expect((await wal.contents()).histories).toMatchObject([{ timeline: 2, ancestors: [{ timeline: 1 }] }]);
+      await expectRows({ kind: 'latest' }, [...upTo(7), 107, 108]);
+      await expectRows({ kind: 'time', at: after }, [...upTo(7), 107]);
+      const old = await expectRows({ kind: 'time', at: moment(12).at }, upTo(12), 1);
+      // No id of a timeline is ever given twice.
+      expect(old.timeline).toBe(3);
+    },
+    patienceMs,
+  );
 });
 
 describe('a recovery that fails on its way', () => {

@@ -30,6 +30,8 @@ export interface Placement {
   elsewhere?: ReadonlyMap<string, string>;
   /** Whose everything becomes when we are root, instead of the owners that were captured. */
   owner?: { uid: number; gid: number } | null;
+  /** What is still to be done with the files: until it is, they count as half-written, and go when it fails. */
+  complete?: () => Promise<void>;
 }
 
 /**
@@ -52,6 +54,7 @@ export async function restoreTree(
       claims.set(folder, claimFolder(folder, left?.existed ?? existed, job));
     }
     const restored = await write(point, into, options, { ...placement, claims });
+    await placement.complete?.();
     for (const claim of claims.values()) claim.release();
     return restored;
   } catch (error) {
@@ -95,7 +98,7 @@ async function write(
   point: PointReader,
   into: string,
   options: RestoreOptions,
-  { elsewhere, owner, claims }: Placement & { claims: ReadonlyMap<string, Claim> },
+  { elsewhere, owner, complete, claims }: Placement & { claims: ReadonlyMap<string, Claim> },
 ): Promise<RestoreResult> {
   const filtered = options.paths !== undefined && options.paths.length > 0;
   const filter = createFilter(options.paths ?? [], []);
@@ -193,7 +196,7 @@ async function write(
         open.pop();
         const folder = place(last.entry.path);
         // A folder's own times come after the last change to what it holds.
-        claims.get(folder.toString())?.release();
+        if (!complete) claims.get(folder.toString())?.release();
         apply(last.entry, folder);
       }
     };

@@ -12,8 +12,14 @@ import { placesOf, tablespacesFolder, tablespacesOf } from './tablespaces.ts';
  * What a server of the same major version needs is all there: it can be started, and recovers by the WAL that came
  * along. As root, everything becomes the property of the user that PostgreSQL runs as here.
  * Throws TargetNotEmpty, TargetUnusable, UsageInvalid, Corrupt.
+ *
+ * @param complete what is still to be done with the files; what was written goes when it fails
  */
-export async function restoreCluster(point: PointReader, options: RestoreOptions): Promise<RestoreResult> {
+export async function restoreCluster(
+  point: PointReader,
+  options: RestoreOptions,
+  complete: () => Promise<void> = async () => {},
+): Promise<RestoreResult> {
   if (options.paths !== undefined && options.paths.length > 0) {
     throw new Failure('UsageInvalid', 'A cluster is restored whole: of its files alone no server could be started.', {
       next: 'Leave the paths out.',
@@ -23,9 +29,15 @@ export async function restoreCluster(point: PointReader, options: RestoreOptions
   const tablespaces = tablespacesOf(point.backup.facts);
   const elsewhere = placesOf(tablespaces, into, options.tablespaces);
   const owner = await unprivilegedUser();
-  const result = await restoreTree(point, options, { elsewhere, owner });
   const below = [...elsewhere.values()].some((place) => path.dirname(place) === path.join(into, tablespacesFolder));
-  if (owner && below) chownSync(path.join(into, tablespacesFolder), owner.uid, owner.gid);
+  const result = await restoreTree(point, options, {
+    elsewhere,
+    owner,
+    complete: async () => {
+      if (owner && below) chownSync(path.join(into, tablespacesFolder), owner.uid, owner.gid);
+      await complete();
+    },
+  });
   const moved = tablespaces.map(({ oid, location }) => {
     return `the tablespace that lay in ${location} now lies in ${elsewhere.get(`pg_tblspc/${oid}`)}`;
   });

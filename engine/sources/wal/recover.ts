@@ -1,21 +1,18 @@
-import { existsSync } from 'node:fs';
 import { access, chown, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import { lsnText, parseSegmentName } from '../../../policies/wal.ts';
 import type { RecoveryPlan } from '../../../policies/wal-plan.ts';
 import type { PointReader } from '../../artifact/index.ts';
-import { runSingleUser, type UnprivilegedUser, unprivilegedUser } from '../../sites/index.ts';
-import { emptyFolder, removeTree } from '../files/remove.ts';
+import { type PostgresBinaries, runSingleUser, type UnprivilegedUser, unprivilegedUser } from '../../sites/index.ts';
 import { binariesFor } from '../postgres-physical/binaries.ts';
 import { hostFault } from '../postgres-physical/isolated.ts';
 import { ownConfiguration } from '../postgres-physical/own-configuration.ts';
 import { restoreCluster } from '../postgres-physical/restore.ts';
-import { placesOf, tablespacesOf } from '../postgres-physical/tablespaces.ts';
 import type { RestoreOptions, RestoreResult } from '../source.ts';
 import { createWalFetcher } from './fetch.ts';
 import type { PlannedRecovery } from './plan.ts';
-import { serveWal, type WalServing } from './serve.ts';
+import { serveWal } from './serve.ts';
 
 export interface RecoverOptions extends RestoreOptions {
   planned: PlannedRecovery;
@@ -48,47 +45,48 @@ const anyDatabase = 'template1';
  * TargetUnusable, Corrupt.
  */
 export async function recoverCluster(point: PointReader, options: RecoverOptions): Promise<RecoverResult> {
-  const { planned, trusted, identity, signal } = options;
+  const { facts, id } = point.backup;
+  const tools = await binariesFor(Number(facts.serverMajor), `The cluster of ${id}`);
+  let said = '';
+  const restored = await restoreCluster(point, options, async () => {
+    said = await recover(point, tools, options);
+  });
+  return { ...restored, ...outcome(said) };
+}
+
+/** Recovery in the restored folder. Returns what the server said. */
+async function recover(
+  { store, backup }: PointReader,
+  { binDir }: PostgresBinaries,
+  { into, planned, trusted, identity, signal }: RecoverOptions,
+): Promise<string> {
   const { plan, contents, segmentBytes } = planned;
-  const { facts, source } = point.backup;
-  const tools = await binariesFor(Number(facts.serverMajor), `The cluster of ${point.backup.id}`);
-  const dataDir = path.resolve(options.into);
-  const folders = [dataDir, ...placesOf(tablespacesOf(facts), dataDir, options.tablespaces).values()];
-  const existed = new Set(folders.filter((folder) => existsSync(folder)));
-  const restored = await restoreCluster(point, options);
+  const dataDir = path.resolve(into);
   const fetchDir = path.join(dataDir, 'wal-fetch');
   const owner = await unprivilegedUser();
-  let serving: WalServing | null = null;
+  const reading = { store, source: backup.source.name, trusted, signal };
+  const serving = await serveWal({
+    fetcher: createWalFetcher({ ...reading, identity, contents, segmentBytes }),
+    dir: fetchDir,
+    owner,
+    segmentBytes,
+    hasBetter: async (name, covered) => {
+      const segment = parseSegmentName(name, segmentBytes);
+      // What came along with the base backup is good up to its end.
+      return segment !== null && segment.start + BigInt(covered) < plan.base.end && (await exists(dataDir, name));
+    },
+    signal,
+  });
+  const failed = new AbortController();
+  serving.failed.catch(() => failed.abort());
   try {
-    serving = await serveWal({
-      fetcher: createWalFetcher({
-        store: point.store,
-        source: source.name,
-        trusted,
-        identity,
-        contents,
-        segmentBytes,
-        signal,
-      }),
-      dir: fetchDir,
-      owner,
-      segmentBytes,
-      hasBetter: async (name, covered) => {
-        const segment = parseSegmentName(name, segmentBytes);
-        // What came along with the base backup is good up to its end.
-        return segment !== null && segment.start + BigInt(covered) < plan.base.end && (await exists(dataDir, name));
-      },
-      signal,
-    });
     await makeSignal(path.join(dataDir, 'recovery.signal'), owner);
     // It may hold targets of its own, and settings for another machine; it goes back to its place afterwards.
     const automatic = path.join(dataDir, 'postgresql.auto.conf');
     const aside = path.join(fetchDir, 'captured.auto.conf');
     await renameIfThere(automatic, aside);
-    const given = new AbortController();
-    serving.failed.catch(() => given.abort());
     const said = await runSingleUser({
-      binDir: tools.binDir,
+      binDir,
       dataDir,
       settings: {
         ...settings,
@@ -99,21 +97,17 @@ export async function recoverCluster(point: PointReader, options: RecoverOptions
       },
       database: anyDatabase,
       commands: [],
-      signal: AbortSignal.any([signal, given.signal]),
-    }).catch(async (error: unknown) => {
-      signal.throwIfAborted();
-      if (given.signal.aborted) await serving?.failed;
-      throw error;
+      signal: AbortSignal.any([signal, failed.signal]),
     });
     await renameIfThere(aside, automatic);
-    return { ...restored, ...outcome(said) };
+    return said;
   } catch (error) {
-    await serving?.close();
-    serving = null;
-    for (const folder of folders.reverse()) await (existed.has(folder) ? emptyFolder(folder) : removeTree(folder));
+    signal.throwIfAborted();
+    // What the server was never told.
+    if (failed.signal.aborted) await serving.failed;
     throw asRefusal(error, planned);
   } finally {
-    await serving?.close();
+    await serving.close();
   }
 }
 
