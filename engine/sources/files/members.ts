@@ -1,7 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import {
   type Block,
-  blockBytesMax,
   blockOf,
   type FrameResult,
   frameBytesMax,
@@ -10,11 +9,17 @@ import {
 } from '../../artifact/index.ts';
 import type { Found } from './walk.ts';
 
+/**
+ * Files are cut into blocks of this length. Half of what a block may have: what is written somewhere into a large file
+ * seldom begins where a block does, and touches one block more than it would fill.
+ */
+export const blockBytes = 512 * 1024;
+
 /** A file on its way: pieces still to come, blocks that came, and the worst that happened to them. */
 export interface Pending {
   found: Found;
   open: number;
-  /** What an earlier point has of it, in order: every block but the last has the most bytes that one may have. */
+  /** What an earlier point has of it, in order: every block but the last has the same length. */
   known: Block[];
   blocks: Block[];
   state: PieceResult['state'];
@@ -70,8 +75,8 @@ export async function* framesAlone(
     return frame;
   };
   if (header.length > 0) add({ kind: 'bytes', bytes: header, hash: false }, header.length);
-  for (let offset = 0; offset < entry.size; offset += blockBytesMax) {
-    const length = Math.min(blockBytesMax, entry.size - offset);
+  for (let offset = 0; offset < entry.size; offset += blockBytes) {
+    const length = Math.min(blockBytes, entry.size - offset);
     if (bytes + length > frameBytesMax) yield taken();
     const block = (await knownBlocks.next()).value as Block | undefined;
     const piece = { kind: 'file', path: file, offset, bytes: length, expect: entry } as const;

@@ -2,10 +2,10 @@ import { lstatSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { Failure } from '../../../policies/failure.ts';
 import type { FilesSource } from '../../../policies/policy.ts';
-import { type ArtifactWriter, type Block, blockBytesMax, type Entry, frameBytesMax } from '../../artifact/index.ts';
+import { type ArtifactWriter, type Block, type Entry, frameBytesMax } from '../../artifact/index.ts';
 import type { SealOptions, SealResult } from '../source.ts';
 import { type Changes, changesSince } from './changes.ts';
-import { framesAlone, newFrame, newPending, openError, type Pending, settle } from './members.ts';
+import { blockBytes, framesAlone, newFrame, newPending, openError, type Pending, settle } from './members.ts';
 import { readOwnerNames } from './names.ts';
 import { endOfArchive, paddingOf, tarHeader } from './tar.ts';
 import { cannotRead, describe, type Found, walk } from './walk.ts';
@@ -27,7 +27,7 @@ type TreePolicy = Pick<FilesSource, 'path'> &
 
 /**
  * Seals a tree as a pax tar: headers, contents and padding packed into frames; a file that fits goes into one frame
- * with its neighbours, a larger one is cut into blocks of 1 MiB. A file that changed while it was read is read again,
+ * with its neighbours, a larger one is cut into blocks. A file that changed while it was read is read again,
  * as a further member (of members of one name, tar takes the last); one of more than 1 GiB, or one that changes every
  * time, stays as it is and is marked. What vanished is left out of the manifest.
  *
@@ -113,12 +113,12 @@ async function sealSince(
     addBytes(headerOf(entry));
     if (entry.type !== 'file' || entry.size === 0) return;
     // A file that fits a frame of its own is not torn apart over two.
-    if (entry.size <= blockBytesMax && frame.bytes + entry.size > frameBytesMax) await flush();
-    for (let offset = 0; offset < entry.size; offset += blockBytesMax) {
-      const bytes = Math.min(blockBytesMax, entry.size - offset);
+    if (entry.size <= blockBytes && frame.bytes + entry.size > frameBytesMax) await flush();
+    for (let offset = 0; offset < entry.size; offset += blockBytes) {
+      const bytes = Math.min(blockBytes, entry.size - offset);
       if (frame.bytes + bytes > frameBytesMax) await flush();
       pending.open++;
-      const known = pending.known[offset / blockBytesMax];
+      const known = pending.known[offset / blockBytes];
       frame.owners.push({ piece: frame.pieces.length, pending, known });
       frame.pieces.push({
         kind: 'file',

@@ -245,7 +245,7 @@ describe('a comparison', () => {
       symlinkSync('b', path.join(into, 'l'));
     });
     expect(found).toEqual([
-      'a differs within the 1048576 bytes from 1048576',
+      'a differs within the 524288 bytes from 1572864',
       'b: size is 2099999, not 2100000',
       'b differs within the 2848 bytes from 2097152',
       expect.stringMatching(/^d: mode is/),
