@@ -1,6 +1,7 @@
 import { Context } from '@temporalio/activity';
 import { openPoint } from '../engine/artifact/index.ts';
 import type { Catalog } from '../engine/catalog/index.ts';
+import { assertWithin } from '../engine/sites/index.ts';
 import { restoreUri } from '../engine/sources/index.ts';
 import type { Source } from '../engine/sources/source.ts';
 import type { Store } from '../engine/stores/index.ts';
@@ -32,8 +33,13 @@ export type RecoveryActivities = ReturnType<typeof createRecoveryActivities>;
 export function createRecoveryActivities(deps: RecoveryDependencies) {
   const { policy, catalog } = deps;
   /** The target as the source takes it. The password joins only here, in the process that needs it. */
-  const placeOf = async (into: RestoreInput['into']): Promise<string> =>
-    'directory' in into ? into.directory : restoreUri(into.databaseUri, policy.restoreTargets, deps.resolveSecret);
+  const placeOf = async ({ into, tablespaces = {} }: RestoreInput): Promise<string> => {
+    const folders = [...('directory' in into ? [into.directory] : []), ...Object.values(tablespaces)];
+    for (const folder of folders) await assertWithin(folder, policy.restoreFolders);
+    return 'directory' in into
+      ? into.directory
+      : restoreUri(into.databaseUri, policy.restoreTargets, deps.resolveSecret);
+  };
   return {
     /** The point asked for, or the newest; and a copy that has it, in the order of the policy. */
     locatePoint: (input: RestoreInput): Promise<Located> =>
@@ -76,7 +82,7 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         report({ bytesTotal: point.backup.content.sourceBytes });
         const source = await deps.source(input.source);
         const options = {
-          into: await placeOf(input.into),
+          into: await placeOf(input),
           job: JSON.stringify(Context.current().info.workflowExecution),
           ...(input.paths ? { paths: input.paths } : {}),
           ...(input.tablespaces ? { tablespaces: input.tablespaces } : {}),

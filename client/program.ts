@@ -51,6 +51,20 @@ export function createProgram(execute: Execute): Command {
     async (context, _options, file) => (await import('./commands/policy-check.ts')).policyCheck(context, file),
   );
 
+  on<[string], { write: string; read: string; delete: string; hold: string; aws: boolean }>(
+    policy
+      .command('rights')
+      .argument('<copy>')
+      .description('print the bucket policy that gives each role what it needs in the bucket of a copy, and no more')
+      .requiredOption('--write <principal>', 'who puts: an ARN on AWS, an access key id on versitygw')
+      .requiredOption('--read <principal>', 'who only reads')
+      .requiredOption('--delete <principal>', 'who removes')
+      .requiredOption('--hold <principal>', 'who sets and lifts legal holds')
+      .option('--aws', 'with the conditions that only AWS knows: no unconditional puts, no endless locks', false),
+    async (context, options, name) =>
+      (await import('./commands/policy-rights.ts')).policyRights(context, { name, ...options }),
+  );
+
   for (const [name, words, dryRun] of [
     ['diff', 'show what applying the policy would change', true],
     ['apply', "make Temporal's schedules what the policy says", false],

@@ -7,10 +7,10 @@ export interface BucketPolicyOptions {
   /** Who holds each access: ARNs of roles or users on AWS, access key ids on versitygw. */
   principals: Record<StoreAccess, string>;
   /**
-   * Let the server refuse puts that are not conditional, so that not even a newer version can be laid over an object.
-   * AWS has the condition keys for it; versitygw takes no policy that names them.
+   * For AWS, which knows conditions that others refuse: puts must be conditional, so that not even a newer version can
+   * be laid over an object, and no lock may be longer than so many days, so that nobody runs up costs that nobody can end.
    */
-  conditionalPutsOnly: boolean;
+  aws?: { lockDaysMax: number };
 }
 
 /** Keys of the notes on who set or lifted a legal hold. Those who write backups may not write these. */
@@ -62,7 +62,7 @@ const rights: Record<StoreAccess, { objects: string[]; bucket: string[] }> = {
 };
 
 /** The bucket policy that gives each access what it needs and no more. For a bucket with versioning and Object Lock. */
-export function bucketPolicy({ bucket, prefix = '', principals, conditionalPutsOnly }: BucketPolicyOptions) {
+export function bucketPolicy({ bucket, prefix = '', principals, aws }: BucketPolicyOptions) {
   const arn = `arn:aws:s3:::${bucket}`;
   const objects = `${arn}/${prefix === '' ? '' : `${prefix}/`}*`;
   const statements = (Object.keys(rights) as StoreAccess[]).flatMap((access): Statement[] => {
@@ -78,16 +78,25 @@ export function bucketPolicy({ bucket, prefix = '', principals, conditionalPutsO
     { Sid: 'holdNotes', Effect: 'Allow', Principal: { AWS: [principals.hold] }, Action: puts, Resource: notes },
     { Sid: 'holdNotesOnly', Effect: 'Deny', Principal: { AWS: [principals.write] }, Action: puts, Resource: notes },
   );
-  if (conditionalPutsOnly) {
-    statements.push({
-      Sid: 'conditionalPutsOnly',
-      Effect: 'Deny',
-      Principal: { AWS: [principals.write, principals.hold] },
-      Action: ['s3:PutObject'],
-      Resource: objects,
-      // Parts of an upload carry no condition; its completion does, and that is what makes the object.
-      Condition: { Null: { 's3:if-none-match': 'true' }, Bool: { 's3:ObjectCreationOperation': 'true' } },
-    });
+  if (aws) {
+    const deny = { Effect: 'Deny' as const, Resource: objects };
+    statements.push(
+      {
+        Sid: 'conditionalPutsOnly',
+        ...deny,
+        Principal: { AWS: [principals.write, principals.hold] },
+        Action: ['s3:PutObject'],
+        // Parts of an upload carry no condition; its completion does, and that is what makes the object.
+        Condition: { Null: { 's3:if-none-match': 'true' }, Bool: { 's3:ObjectCreationOperation': 'true' } },
+      },
+      {
+        Sid: 'noEndlessLocks',
+        ...deny,
+        Principal: { AWS: [principals.write] },
+        Action: ['s3:PutObject', 's3:PutObjectRetention'],
+        Condition: { NumericGreaterThan: { 's3:object-lock-remaining-retention-days': String(aws.lockDaysMax) } },
+      },
+    );
   }
   return { Version: '2012-10-17', Statement: statements };
 }

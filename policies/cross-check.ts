@@ -5,10 +5,9 @@ import { type CalendarPolicy, scheduledClasses } from './calendar-policy.ts';
 import { credentialsFor } from './credentials.ts';
 import { durationSeconds } from './duration.ts';
 import { error, type Finding, warning } from './finding.ts';
-import { lockFor } from './lock.ts';
+import { longestLockMs } from './lock.ts';
 import type { CopyPolicy, Policy } from './policy.ts';
 import { formatDuration } from './progress.ts';
-import { backupClass } from './recovery-point.ts';
 import { judge321 } from './three-two-one.ts';
 import { checkTiers } from './tier-check.ts';
 
@@ -123,7 +122,8 @@ function checkCredentials({ copies }: Policy): Finding[] {
 }
 
 /** What is called immutable is so only where a copy locks it. */
-function checkLocks({ copies, calendar, sources }: Policy): Finding[] {
+function checkLocks(policy: Policy): Finding[] {
+  const { copies, calendar, sources } = policy;
   const calendars: [Finding['path'], CalendarPolicy][] = [
     [['calendar'], calendar],
     ...sources.flatMap((s, i): [Finding['path'], CalendarPolicy][] =>
@@ -142,7 +142,7 @@ function checkLocks({ copies, calendar, sources }: Policy): Finding[] {
   return locking.flatMap(({ copy, i }) => {
     const { pruneAfter } = copy;
     if (pruneAfter === undefined) return [];
-    const longestMs = Math.max(...calendars.map(([, own]) => lockFor(copy, own, backupClass.options)?.keepMs ?? 0));
+    const longestMs = longestLockMs(policy, copy);
     if (longestMs <= durationSeconds(pruneAfter) * 1000) return [];
     const text = `what is locked here stays for up to ${formatDuration(longestMs)}, longer than ${pruneAfter}`;
     return [warning(['copies', i, 'pruneAfter'], text)];

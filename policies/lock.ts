@@ -1,7 +1,7 @@
 import { type CalendarPolicy, scheduledClasses } from './calendar-policy.ts';
 import { durationSeconds } from './duration.ts';
-import type { CopyPolicy } from './policy.ts';
-import type { BackupClass } from './recovery-point.ts';
+import type { CopyPolicy, Policy } from './policy.ts';
+import { type BackupClass, backupClass } from './recovery-point.ts';
 
 const dayMs = 86_400_000;
 
@@ -47,6 +47,12 @@ export function lockFor(
   const own = classes.map((name) => (keep[name] === undefined ? 0 : durationSeconds(keep[name]) * 1000));
   const keepMs = Math.max(immutableMs(calendar, classes), ...own);
   return keepMs === 0 ? null : { mode, keepMs };
+}
+
+/** The longest lock that a copy's policy asks for, of any class of any source. 0 for none. */
+export function longestLockMs({ calendar, sources }: Pick<Policy, 'calendar' | 'sources'>, copy: CopyPolicy): number {
+  const calendars = [calendar, ...sources.flatMap((s) => s.calendar ?? [])];
+  return Math.max(...calendars.map((own) => lockFor(copy, own, backupClass.options)?.keepMs ?? 0));
 }
 
 /**

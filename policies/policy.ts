@@ -284,7 +284,9 @@ const restoreTarget = z.strictObject({
   host: z.string().min(1).describe('As it stands in the URI that a restore goes to.'),
   port: z.int().min(1).max(65535).default(5432).describe('Its port.'),
   user: z.string().min(1).describe('Who logs in there to restore.'),
-  password: secretRef.describe('Reference to the password of that user. Held by recovery workers.'),
+  password: secretRef
+    .optional()
+    .describe('Reference to the password of that user. Held by recovery workers, and sent to that server only.'),
 });
 export type RestoreTarget = z.infer<typeof restoreTarget>;
 
@@ -344,7 +346,11 @@ export const policySchema = z.strictObject({
   restoreTargets: z
     .array(restoreTarget)
     .default([])
-    .describe('Database servers that restores go to with a password; it is sent there and nowhere else.'),
+    .describe('Database servers that restores may go to. When none is named: any, without a password.'),
+  restoreFolders: z
+    .array(z.string().startsWith('/', 'an absolute path'))
+    .default([])
+    .describe('Folders that restores may write below. When none is named: anywhere.'),
   notifications: z.array(notification).default([]).describe('Who is told.'),
 });
 export type Policy = z.infer<typeof policySchema>;

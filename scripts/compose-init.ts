@@ -92,6 +92,7 @@ function policyFor({ recipient, trusted }: { recipient: string; trusted: string 
       s3('west', 'us-west-2'),
     ],
     restoreTargets: [{ host: 'postgres', user: 'postgres', password: secret('postgres-password') }],
+    restoreFolders: ['/restored'],
   };
 }
 

@@ -97,6 +97,7 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
     },
     staging: { path: path.join(dataDir, 'staging') },
     restoreTargets: [{ host, port, user, password: `file:${secret('postgres-password')}` }],
+    restoreFolders: [path.join(dataDir, 'restored')],
     sources: samples,
     copies: [
       {

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { readPolicy } from '../../policies/parse.ts';
 import { judge321 } from '../../policies/three-two-one.ts';
 import type { Context } from '../context.ts';
 import { facts } from '../table.ts';
@@ -8,9 +9,9 @@ export async function policyCheck(
   { out, cwd, policyFile }: Context,
   given: string | undefined,
 ): Promise<number | undefined> {
-  const { loadPolicy } = await import('../../engine/config/index.ts');
+  const { readPolicyText } = await import('../../engine/config/index.ts');
   const file = given === undefined ? policyFile() : path.resolve(cwd, given);
-  const policy = await loadPolicy(file);
+  const { policy, warnings } = readPolicy(await readPolicyText(file), file);
   const rule = judge321({
     siteRegion: policy.site.region,
     production: { medium: 'disk' },
@@ -25,6 +26,7 @@ export async function policyCheck(
   const document = {
     valid: true,
     file,
+    warnings,
     sources: policy.sources.map(({ name, kind, host }) => ({ name, kind, host })),
     copies: policy.copies.map(({ name, kind, region, medium }) => ({ name, kind, region, medium })),
     rule,
@@ -32,6 +34,7 @@ export async function policyCheck(
   out.result(document, () =>
     [
       `${out.paint('green', '✓')} ${file} is valid.`,
+      ...warnings.map((w) => `${out.paint('yellow', '!')} ${w}`),
       facts([
         ['sources', policy.sources.map((s) => `${s.name} (${s.kind} on ${s.host})`).join('\n') || 'none yet'],
         ['copies', policy.copies.map((c) => `${c.name} (${c.kind} in ${c.region})`).join('\n')],

@@ -1,3 +1,4 @@
+import type { Store, StoreCapabilities } from '../../engine/stores/index.ts';
 import { Failure } from '../../policies/failure.ts';
 import { missingFor } from '../../policies/lock.ts';
 import type { CopyPolicy } from '../../policies/policy.ts';
@@ -13,13 +14,7 @@ export async function examineStore(context: Pick<Context, 'store'>, copy: CopyPo
   const reach = await examine(`copy ${copy.name}`, async () => {
     const store = await context.store(copy.name);
     await store.check();
-    const capabilities = await store.capabilities();
-    const missing = missingFor(copy, capabilities);
-    if (missing.length > 0) {
-      throw new Failure('CapabilityMissing', `it lacks ${missing.join('; and ')}`, {
-        next: 'Make a bucket with Object Lock and name it, or take lock out of the policy of this copy.',
-      });
-    }
+    const capabilities = await capabilitiesFor(copy, store);
     const has = Object.entries(capabilities)
       .filter(([, value]) => value)
       .map(([name]) => name);
@@ -27,6 +22,16 @@ export async function examineStore(context: Pick<Context, 'store'>, copy: CopyPo
   });
   if (copy.kind !== 's3' || !copy.endpoint || !reach.ok) return [reach];
   return [reach, await examine(`clock of ${copy.name}`, () => compareClock(copy.endpoint ?? ''))];
+}
+
+/** What a store has. Throws CapabilityMissing when the policy of its copy needs more. */
+export async function capabilitiesFor(copy: CopyPolicy, store: Store): Promise<StoreCapabilities> {
+  const capabilities = await store.capabilities();
+  const missing = missingFor(copy, capabilities);
+  if (missing.length === 0) return capabilities;
+  throw new Failure('CapabilityMissing', `The store of the copy "${copy.name}" lacks ${missing.join('; and ')}.`, {
+    next: 'Make a bucket with Object Lock and name it, or take lock out of the policy of this copy.',
+  });
 }
 
 /** From the Date header of any answer (RFC 9110, 6.6.1), which tells whole seconds. */

@@ -7,5 +7,6 @@ export type {
   ListedObject,
   PutOptions,
   Store,
+  StoreCapabilities,
   StoredObject,
 } from './store.ts';

@@ -21,7 +21,6 @@ export async function ensureUsers(server: S3Access, bucket: string, users: S3Use
   const policy = bucketPolicy({
     bucket,
     principals: { write: id('write'), read: id('read'), delete: id('delete'), hold: id('hold') },
-    conditionalPutsOnly: false,
   });
   const client = s3Client(server);
   try {

@@ -169,6 +169,32 @@ describe('backupctl', () => {
     expect(stderr).toMatch(/bad\.yaml:3:3: .*did you mean "region"\?/);
   });
 
+  test('says what is allowed in a policy but should be known', async () => {
+    const { document } = await json(['policy', 'check']);
+    expect(document.warnings).toEqual([
+      expect.stringContaining('there is one recipient only'),
+      expect.stringContaining('yearly backups are called immutable, and no copy has a lock'),
+    ]);
+    const { stdout } = await backupctl(['policy', 'check'], { cwd });
+    expect(stdout).toMatch(/^! .*policy\.yaml:\d+:\d+: keys\.recipients: there is one recipient only/m);
+  });
+
+  test('prints the rights on the bucket of a copy', async () => {
+    const bucket = { name: 'vault', kind: 's3', region: 'us-west-2', bucket: 'vault', prefix: 'p', lock: {} };
+    writeFileSync(path.join(cwd, 'bucket.yaml'), JSON.stringify({ ...policy, copies: [...policy.copies, bucket] }));
+    const who = ['--write', 'W', '--read', 'R', '--delete', 'D', '--hold', 'H', '--policy', 'bucket.yaml'];
+    const { document } = await json(['policy', 'rights', 'vault', '--aws', ...who]);
+    expect(document.Statement).toContainEqual(
+      expect.objectContaining({ Sid: 'deleteObjects', Principal: { AWS: ['D'] }, Resource: 'arn:aws:s3:::vault/p/*' }),
+    );
+    // Seven years of the yearly class, the deadline, and a day.
+    const days = String(7 * 366 + 1 + 1);
+    expect(document.Statement.at(-1).Condition.NumericGreaterThan).toEqual({
+      's3:object-lock-remaining-retention-days': days,
+    });
+    expect(await json(['policy', 'rights', 'disk', ...who])).toMatchObject({ exitCode: 2 });
+  });
+
   test('is silent about all but results and errors with --quiet, and uncoloured with --no-color', async () => {
     const painted = await backupctl(['policy', 'check'], { cwd, columns: 80 });
     expect(painted.stdout).toContain('\u001b[');

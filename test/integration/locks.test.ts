@@ -5,6 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@j
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { createTransferActivities } from '../../activities/transfer.ts';
+import { policyApply } from '../../client/commands/policy-apply.ts';
+import type { Context } from '../../client/context.ts';
 import { examineStore } from '../../client/doctor/stores.ts';
 import { openStore, type Store } from '../../engine/stores/index.ts';
 import { assembleWayOut } from '../../engine/way-out/index.ts';
@@ -166,6 +168,20 @@ test('the doctor refuses a bucket that lacks what the policy of its copy needs',
   expect(await examined('bare')).toMatchObject({
     ok: false,
     type: 'CapabilityMissing',
-    details: expect.stringContaining('it lacks Object Lock'),
+    details: expect.stringContaining('lacks Object Lock'),
+  });
+});
+
+test('a policy is not applied whose locks a store cannot keep, and nothing is changed', async () => {
+  const context = {
+    policy: async () => policy,
+    store: (name: string) => open(name, name === 'bare' ? 'write' : 'read'),
+    temporal: async () => {
+      throw new Error('Temporal was asked');
+    },
+  } as unknown as Context;
+  await expect(policyApply(context, { dryRun: false })).rejects.toMatchObject({
+    type: 'CapabilityMissing',
+    message: expect.stringContaining('"bare" lacks Object Lock'),
   });
 });

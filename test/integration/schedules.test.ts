@@ -47,6 +47,8 @@ interface Listed {
 async function run<T>(argv: string[], adapt: (policy: Record<string, unknown>) => void = () => {}): Promise<T> {
   const policy = parse(examplePolicy) as Record<string, unknown>;
   policy.temporal = { address: temporal.address };
+  // Applying a policy that locks asks its buckets whether they can.
+  for (const copy of policy.copies as { lock?: object }[]) delete copy.lock;
   adapt(policy);
   const file = path.join(dir, `${randomUUID()}.yaml`);
   await writeFile(file, stringify(policy));

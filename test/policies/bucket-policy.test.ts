@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { bucketPolicy } from '../../policies/bucket-policy.ts';
 
 const principals = { write: 'W', read: 'R', delete: 'D', hold: 'H' };
-const policy = bucketPolicy({ bucket: 'vault', principals, conditionalPutsOnly: false });
+const policy = bucketPolicy({ bucket: 'vault', principals });
 
 /** What a principal is allowed, without what it is denied. */
 const allowed = (principal: string) =>
@@ -35,12 +35,20 @@ describe('the policy of a bucket', () => {
   });
 
   test('reaches no further than the prefix', () => {
-    const { Statement } = bucketPolicy({ bucket: 'vault', prefix: 'prod', principals, conditionalPutsOnly: true });
+    const { Statement } = bucketPolicy({ bucket: 'vault', prefix: 'prod', principals, aws: { lockDaysMax: 30 } });
     for (const { Resource } of Statement) expect(Resource).toMatch(/^arn:aws:s3:::vault(\/prod\/\*.*)?$/);
   });
 
-  test('refuses unconditional puts where the server knows such a condition', () => {
-    const { Statement } = bucketPolicy({ bucket: 'vault', principals, conditionalPutsOnly: true });
-    expect(Statement.at(-1)).toMatchObject({ Effect: 'Deny', Condition: { Null: { 's3:if-none-match': 'true' } } });
+  test('refuses unconditional puts and endless locks where the server knows such conditions', () => {
+    const { Statement } = bucketPolicy({ bucket: 'vault', principals, aws: { lockDaysMax: 30 } });
+    expect(Statement.slice(-2)).toMatchObject([
+      { Effect: 'Deny', Action: ['s3:PutObject'], Condition: { Null: { 's3:if-none-match': 'true' } } },
+      {
+        Effect: 'Deny',
+        Action: ['s3:PutObject', 's3:PutObjectRetention'],
+        Condition: { NumericGreaterThan: { 's3:object-lock-remaining-retention-days': '30' } },
+      },
+    ]);
+    expect(JSON.stringify(policy)).not.toContain('Condition');
   });
 });
