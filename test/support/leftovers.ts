@@ -16,7 +16,10 @@ import type { Whole } from './whole.ts';
 export async function leftovers(whole: Whole): Promise<string[]> {
   const { stack, policy } = whole;
   const found: string[] = [];
-  for (const file of await filesBelow(policy.staging.path)) found.push(`staged: ${file}`);
+  for (const file of await filesBelow(policy.staging.path)) {
+    // What the next point is compared with is kept on purpose.
+    if (!file.startsWith('.references/')) found.push(`staged: ${file}`);
+  }
   for (const copy of policy.copies) {
     if (copy.kind === 'directory') found.push(...(await inFolder(copy.name, copy.path)));
   }
