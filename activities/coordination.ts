@@ -12,7 +12,7 @@ import { planBackup, planPointsMax } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type PruneStep, planPrune } from '../policies/prune.ts';
 import { type BackupJson, backupJsonName, type Level, pointPrefix } from '../policies/recovery-point.ts';
-import { judge321, type RuleVerdict } from '../policies/three-two-one.ts';
+import { judgePolicy, type RuleVerdict } from '../policies/three-two-one.ts';
 import type { BackupInput, BackupResult, CopyOutcome, Leftovers } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
 import { resolveIncident, settle } from './incidents.ts';
@@ -188,18 +188,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
 
 /** The 3-2-1 verdict on a point whose copies ended so. */
 function judgePoint(policy: Policy, copies: CopyOutcome[]): RuleVerdict {
-  return judge321({
-    siteRegion: policy.site.region,
-    production: { medium: 'disk' },
-    copies: policy.copies.map((c) => ({
-      name: c.name,
-      region: c.region,
-      medium: c.medium,
-      // Every object is sealed with AES-256-GCM before it leaves the host; there is no way to store it otherwise.
-      encrypted: true,
-      verified: copies.some((o) => o.copy === c.name && o.state === 'verified'),
-    })),
-  });
+  return judgePolicy(policy, (name) => copies.some((o) => o.copy === name && o.state === 'verified'));
 }
 
 const leftoversKey = (pointId: string) => `leftovers/${pointId}`;

@@ -1,7 +1,7 @@
 import type { PointRecord } from '../engine/catalog/index.ts';
 import { openHolds } from '../policies/hold.ts';
 import type { Policy } from '../policies/policy.ts';
-import { judge321, type RuleVerdict } from '../policies/three-two-one.ts';
+import { judgePolicy, type RuleVerdict } from '../policies/three-two-one.ts';
 
 /** A recovery point as --json shows it. */
 export interface PointView {
@@ -59,18 +59,7 @@ export function viewPoint({ backup, copies, storedBytes, holds }: PointRecord, p
       error,
     })),
     holds: openHolds(holds).map(({ operator, reason, at }) => ({ operator, reason, at })),
-    rule: judge321({
-      siteRegion: policy.site.region,
-      production: { medium: 'disk' },
-      copies: policy.copies.map((c) => ({
-        name: c.name,
-        region: c.region,
-        medium: c.medium,
-        // Sealed with AES-256-GCM before it leaves the host; there is no way to store it otherwise.
-        encrypted: true,
-        verified: copies.some((k) => k.copy === c.name && k.state === 'verified'),
-      })),
-    }),
+    rule: judgePolicy(policy, (name) => copies.some((k) => k.copy === name && k.state === 'verified')),
   };
 }
 

@@ -1,3 +1,5 @@
+import type { Policy } from './policy.ts';
+
 /** Verdict of the 3-2-1 rule on one recovery point (mission row A1). */
 export interface RuleVerdict {
   satisfied: boolean;
@@ -68,6 +70,25 @@ export function judge321({ siteRegion, production, copies }: RuleInput): RuleVer
     encrypted: unencrypted.length === 0,
     breaches,
   };
+}
+
+/** The verdict on a recovery point of a policy. @param isVerified whether the copy of this name was read back and matched */
+export function judgePolicy(
+  { site, copies }: Pick<Policy, 'site' | 'copies'>,
+  isVerified: (copy: string) => boolean,
+): RuleVerdict {
+  return judge321({
+    siteRegion: site.region,
+    production: { medium: 'disk' },
+    copies: copies.map(({ name, region, medium }) => ({
+      name,
+      region,
+      medium,
+      // Every object is sealed with AES-256-GCM before it leaves the host; there is no way to store it otherwise.
+      encrypted: true,
+      verified: isVerified(name),
+    })),
+  });
 }
 
 /** Names of regions are compared without regard to case and surrounding space: people type them. */

@@ -13,6 +13,7 @@ import {
 } from '../../sites/index.ts';
 import { checkFromDamage, failedCheck, passedCheck } from '../checks.ts';
 import { type Connection, connect, connectionFromUri, libpqEnvironment } from '../postgres/connection.ts';
+import { throwawaySettings } from '../postgres/throwaway-settings.ts';
 import { runTool, tool } from '../postgres/tools.ts';
 import type { TestRestoreOptions } from '../source.ts';
 import { compareDump } from './compare-dump.ts';
@@ -21,19 +22,6 @@ import { applyGlobals, ensureRoles, rolesNamedIn } from './globals.ts';
 
 const database = 'restored';
 const jobs = 2;
-/** A throw-away server: nothing in it need survive a crash, and nothing in it may reach out. */
-const settings = {
-  fsync: 'off',
-  full_page_writes: 'off',
-  synchronous_commit: 'off',
-  wal_level: 'minimal',
-  max_wal_senders: '0',
-  max_wal_size: '4GB',
-  maintenance_work_mem: '128MB',
-  autovacuum: 'off',
-  max_logical_replication_workers: '0',
-};
-
 export interface DatabaseTestRestoreOptions extends TestRestoreOptions {
   /** For tests: does something to the restored database before it is compared. */
   beforeCompare?: (uri: string) => Promise<void>;
@@ -64,7 +52,7 @@ export async function testRestoreDatabase(point: PointReader, options: DatabaseT
     instance = await createPostgresInstance({
       dataDir: place.dataDir,
       binDir: tools.binDir,
-      settings,
+      settings: throwawaySettings,
       // Everybody on this machine reaches its port, and behind it lies what was backed up.
       password: randomBytes(18).toString('hex'),
     });

@@ -11,6 +11,7 @@ import {
   unprivilegedUser,
 } from '../../sites/index.ts';
 import { type Connection, connect, connectionFromUri } from '../postgres/connection.ts';
+import { throwawaySettings } from '../postgres/throwaway-settings.ts';
 import { ownConfiguration } from './own-configuration.ts';
 
 /** A restored cluster in a server of its own, which nobody else can reach. */
@@ -35,19 +36,6 @@ export interface IsolatedOptions {
   signal: AbortSignal;
 }
 
-/** Nothing in it need survive a crash, nothing in it may reach out, and nothing that is not installed here may be needed. */
-const settings = {
-  fsync: 'off',
-  full_page_writes: 'off',
-  synchronous_commit: 'off',
-  wal_level: 'minimal',
-  max_wal_senders: '0',
-  max_wal_size: '4GB',
-  maintenance_work_mem: '128MB',
-  autovacuum: 'off',
-  max_logical_replication_workers: '0',
-};
-
 /** The database that every cluster has. */
 const anyDatabase = 'template1';
 
@@ -67,7 +55,7 @@ export async function openIsolated({ dataDir, workDir, tools, facts, signal }: I
     await mkdir(own, { mode: 0o700 });
     if (user) await chown(own, user.uid, user.gid);
     const access = `host all ${role} 127.0.0.1/32 scram-sha-256\n`;
-    const all = { ...settings, ...(await ownConfiguration(own, user, access)) };
+    const all = { ...throwawaySettings, ...(await ownConfiguration(own, user, access)) };
     // ALTER SYSTEM's settings would come back from here, whatever the configuration file.
     const automatic = path.join(dataDir, 'postgresql.auto.conf');
     await rename(automatic, path.join(own, 'captured.auto.conf')).catch((error: NodeJS.ErrnoException) => {
