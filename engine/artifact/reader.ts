@@ -61,12 +61,14 @@ export async function openPoint(options: OpenPointOptions): Promise<PointReader>
   const backup = await readDescription(options, prefix);
   const wrapped = await readBytes(store, prefix + keyName).catch((error: unknown) => {
     if (!isFailure(error, 'ObjectMissing')) throw error;
-    throw new Failure('KeyMissing', `The wrapped key of ${id} is missing in ${store.name}.`, {
+    throw new Failure('KeyMissing', `The wrapped key of ${id}, ${prefix}${keyName}, is missing in ${store.name}.`, {
       next: 'Use another copy of this recovery point.',
       cause: error,
     });
   });
-  const key = await unwrapKey(wrapped, options.identity, backup.encryption.recipients);
+  const key = await unwrapKey(wrapped, options.identity, backup.encryption.recipients).catch((error: unknown) => {
+    throw isFailure(error, 'Corrupt') ? corrupt(`${prefix}${keyName}: ${error.message}`) : error;
+  });
   // Whoever may write into the store could wrap a key of their own, and seal other objects with it.
   if (keyCheckOf(key, id) !== backup.encryption.keyCheck)
     throw corrupt(`${prefix}${keyName} holds another key than the one that sealed it`);

@@ -24,8 +24,11 @@ export function signatureOf(document: object, key: SigningKey): Signature {
 
 /** Whether the signature is that of the document by the key it names. Whether that key is trusted is another matter. */
 export function verifies(document: object, { publicKey, value }: Signature): boolean {
+  const bytes = Buffer.from(value, 'base64');
+  // Decoders overlook what does not belong there: only the one way of writing it counts, so that no bit can be changed.
+  if (bytes.toString('base64') !== value) return false;
   try {
-    return verify(null, canonicalBytes(document), publicKeyFrom(publicKey), Buffer.from(value, 'base64'));
+    return verify(null, canonicalBytes(document), publicKeyFrom(publicKey), bytes);
   } catch {
     // The key itself is none.
     return false;

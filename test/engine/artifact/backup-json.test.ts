@@ -76,6 +76,17 @@ describe('backup.json', () => {
     expect(await parse(JSON.stringify(claim))).toMatchObject({ type: 'SignatureInvalid' });
   });
 
+  test('with a signature that is written otherwise, though it decodes to the same bytes, is refused', async () => {
+    const { signature } = JSON.parse(text);
+    // Of the last character before the padding, four bits stand for nothing.
+    const last = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+    const at = signature.value.length - 3;
+    const other =
+      signature.value.slice(0, at) + last[last.indexOf(signature.value[at]) + 1] + signature.value.slice(at + 1);
+    expect(Buffer.from(other, 'base64').equals(Buffer.from(signature.value, 'base64'))).toBe(true);
+    expect(await parse(text.replace(signature.value, other))).toMatchObject({ type: 'SignatureInvalid' });
+  });
+
   test('of a newer format is told from a damaged one', async () => {
     expect(await parse(text.replace('coordinator/1', 'coordinator/2'))).toMatchObject({ type: 'FormatUnsupported' });
   });
@@ -86,6 +97,8 @@ describe('backup.json', () => {
     'is not UTF-8': Buffer.concat([Buffer.from('{"a":"'), Buffer.of(0xff), Buffer.from('"}')]),
     'is another document': '{"hello":1}',
     'is null': 'null',
+    'says a thing twice': text.replace('  "level"', '  "level": "incremental",\n  "level"'),
+    'writes a number otherwise': text.replace(/"bytes": (\d+)/, '"bytes": $1.0'),
     'has a field more': text.replace('"level"', '"extra": 1,\n  "level"'),
     'lacks its signature': JSON.stringify({ ...sealed, validation }),
   };
