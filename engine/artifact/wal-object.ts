@@ -21,6 +21,7 @@ import { createSealedFile, orFull } from './sealed-file.ts';
 import { signatureOf, verifies } from './signed.ts';
 import { openStream } from './tink.ts';
 import { compressionLevel } from './writer.ts';
+import { parseWrittenJson } from './written-json.ts';
 
 /**
  * WAL in one object (docs/format.md, section 9): the signed description as its first line, then ciphertext of the same
@@ -184,9 +185,10 @@ export async function readWalHeader({ store, source, key, trusted, signal }: Wal
   if (end < 0) throw corrupt(key, 'it has no first line');
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, end)));
+    value = parseWrittenJson(bytes.subarray(0, end));
   } catch (error) {
-    throw corrupt(key, 'its first line is no JSON', error);
+    if (!(error instanceof SyntaxError)) throw error;
+    throw corrupt(key, `its first line: ${error.message}`, error);
   }
   const { format } = (value ?? {}) as { format?: unknown };
   if (typeof format === 'string' && format !== walFormat && format.startsWith('backup-coordinator/')) {

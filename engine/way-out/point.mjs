@@ -91,9 +91,9 @@ function parseBackup(bytes, name) {
   /** @type {any} */
   let value;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch {
-    throw damaged(`${name} is damaged: it is not JSON.`);
+    value = parseWritten(bytes);
+  } catch (error) {
+    throw damaged(`${name} is damaged: ${/** @type {Error} */ (error).message}.`);
   }
   const written = value?.format;
   if (typeof written === 'string' && written.startsWith('backup-coordinator/') && written !== backupFormat)
@@ -121,6 +121,28 @@ function parseBackup(bytes, name) {
   return value;
 }
 
+/**
+ * JSON as it is written by whoever sealed the point: another way of writing the same is damage (docs/format.md, section 2).
+ *
+ * @param {Uint8Array} bytes
+ * @returns {any}
+ */
+export function parseWritten(bytes) {
+  let text = '';
+  let value;
+  let written = '';
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    value = JSON.parse(text);
+    written = JSON.stringify(value);
+  } catch {
+    throw new Error('it is not JSON');
+  }
+  const tokens = text.replace(/("(?:[^"\\]|\\.)*")|[ \t\r\n]+/g, (_all, string) => string ?? '');
+  if (tokens !== written) throw new Error('it is not written as it was sealed');
+  return value;
+}
+
 /** @param {any} object */
 function isObject(object) {
   return (
@@ -138,10 +160,13 @@ export function isCount(value, max = Number.MAX_SAFE_INTEGER) {
 
 /** @param {{ signature: Backup['signature'] }} document */
 export function signatureFits({ signature, ...signed }) {
+  const value = Buffer.from(signature.value, 'base64');
+  const raw = Buffer.from(signature.publicKey, 'base64');
+  // Of base64 only the one way of writing it counts, so that no bit can be changed.
+  if (value.toString('base64') !== signature.value || raw.toString('base64') !== signature.publicKey) return false;
   try {
-    const x = Buffer.from(signature.publicKey, 'base64').toString('base64url');
-    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
-    return verify(null, Buffer.from(canonical(signed)), key, Buffer.from(signature.value, 'base64'));
+    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: raw.toString('base64url') }, format: 'jwk' });
+    return verify(null, Buffer.from(canonical(signed)), key, value);
   } catch {
     // No key, or nested without end: nothing that we signed.
     return false;

@@ -2,7 +2,7 @@ import { closeSync, ftruncateSync, openSync, readdirSync, writeFileSync, writeSy
 import { join } from 'node:path';
 import { openAge } from './age.mjs';
 import { contentsOf } from './frames.mjs';
-import { foldersIn, isCount, keyFits, parseKey, signatureFits } from './point.mjs';
+import { foldersIn, isCount, keyFits, parseKey, parseWritten, signatureFits } from './point.mjs';
 import { damaged, exitCodes, Problem } from './problem.mjs';
 import { openObject, readSome, SealedFile } from './sealed.mjs';
 import { createProgress, print, say, shellWord, size } from './text.mjs';
@@ -205,7 +205,7 @@ function readWalLine({ file, name }) {
   /** @type {any} */
   let line = null;
   try {
-    if (end >= 0) line = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, end)));
+    if (end >= 0) line = parseWritten(bytes.subarray(0, end));
   } catch {
     // Said below.
   }

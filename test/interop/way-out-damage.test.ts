@@ -81,6 +81,18 @@ describe('damage', () => {
       (b) => Buffer.from(b.toString().replace('"level": "full"', '"level": "fool"')),
       'was changed after it was signed',
     ],
+    'by which the description says a thing twice': [
+      'backup.json',
+      (b) => Buffer.from(b.toString().replace('  "level"', '  "level": "fool",\n  "level"')),
+      'is not written as it was sealed',
+    ],
+    'by which the signature is written otherwise': [
+      'backup.json',
+      // Base64 of 64 bytes: of the last character before the padding, four bits stand for nothing.
+      (b) =>
+        Buffer.from(b.toString().replace(/[AQgw]==/, (end) => `${{ A: 'B', Q: 'R', g: 'h', w: 'x' }[end[0] ?? '']}==`)),
+      'was changed after it was signed',
+    ],
     'by which the description is of another format': [
       'backup.json',
       (b) => Buffer.from(b.toString().replace('coordinator/1', 'coordinator/2')),

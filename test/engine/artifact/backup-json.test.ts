@@ -99,6 +99,7 @@ describe('backup.json', () => {
     'is null': 'null',
     'says a thing twice': text.replace('  "level"', '  "level": "incremental",\n  "level"'),
     'writes a number otherwise': text.replace(/"bytes": (\d+)/, '"bytes": $1.0'),
+    'is nested without end': `${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}`,
     'has a field more': text.replace('"level"', '"extra": 1,\n  "level"'),
     'lacks its signature': JSON.stringify({ ...sealed, validation }),
   };
