@@ -1,18 +1,14 @@
 import { Failure } from '../../policies/failure.ts';
 import { giveBack } from '../give-back.ts';
-import type { UnpackBlock } from './frame-jobs.ts';
+import type { BlockTarget, UnpackBlock } from './frame-jobs.ts';
 import { byFrame, windowsOf } from './frame-order.ts';
 import { acquireFramePool, FrameWriteError } from './frame-pool.ts';
 import { frameProblem, type PointReader } from './reader.ts';
 import type { Block } from './types.ts';
 
-/** One block and the place where its bytes belong. */
-export interface ExtractTarget {
+/** One block and the place where its bytes belong; the file is created (0600) when it is not there. */
+export interface ExtractTarget extends BlockTarget {
   block: Block;
-  /** Absolute, raw bytes; the file is created (0600) when it is not there. */
-  path: Uint8Array;
-  fileOffset: number;
-  sparse: boolean;
 }
 
 export interface ExtractOptions {
@@ -150,11 +146,11 @@ function frameOf(targets: ExtractTarget[]): Frame {
     artifact: first.block.artifact,
     offset: first.block.frameOffset,
     bytes: first.block.frameBytes,
-    blocks: targets.map(({ block, path, fileOffset, sparse }) => ({
+    blocks: targets.map(({ block, ...target }) => ({
       offset: block.offset,
       bytes: block.bytes,
       sha256: block.sha256,
-      target: { path, fileOffset, sparse },
+      target,
     })),
   };
 }

@@ -16,7 +16,24 @@ export interface UnpackBlock {
   bytes: number;
   sha256: string;
   /** Where to write it; absent: only verify. */
-  target?: { path: Uint8Array; fileOffset: number; sparse: boolean };
+  target?: BlockTarget;
+}
+
+export interface BlockTarget {
+  /** Absolute, raw bytes. */
+  path: Uint8Array;
+  fileOffset: number;
+  /** Pages of zeros stay holes. */
+  sparse: boolean;
+  /** Given when the block is all of the file: what is set once it is written. */
+  own?: FileOwn;
+}
+
+/** What a file has besides its content; the owner only where it can be given away. */
+export interface FileOwn {
+  owner: { uid: number; gid: number } | null;
+  mode: number;
+  mtimeNs: string;
 }
 
 export interface UnpackJob {

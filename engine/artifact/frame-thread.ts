@@ -1,9 +1,20 @@
 import { hash } from 'node:crypto';
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { setMtimeOf } from '../file-times.ts';
 import { giveBack, ownMemoryMin } from '../give-back.ts';
-import type { BlockProblem, PackJob, ThreadJob, ThreadReply, UnpackBlock, UnpackJob } from './frame-jobs.ts';
+import type { BlockProblem, BlockTarget, FileOwn, PackJob, ThreadJob, ThreadReply, UnpackJob } from './frame-jobs.ts';
 import { buffersOf } from './frame-post.ts';
 import { frameBytesMax } from './limits.ts';
 import type { FileIdentity, Piece, PieceResult } from './types.ts';
@@ -153,6 +164,7 @@ function unpack(job: UnpackJob): ThreadReply {
         open.path = path;
       }
       writeBlock(open.fd, bytes, target);
+      if (target.own) setOwn(open.fd, target.own, target.path);
     }
   } catch (error) {
     return { seq: job.seq, kind: 'failed', errno: errnoOf(error), message: String(error) };
@@ -167,7 +179,7 @@ function unpack(job: UnpackJob): ThreadReply {
 const pageBytes = 4096;
 const zeroPage = Buffer.alloc(pageBytes);
 
-function writeBlock(fd: number, bytes: Buffer, target: NonNullable<UnpackBlock['target']>): void {
+function writeBlock(fd: number, bytes: Buffer, target: BlockTarget): void {
   if (!target.sparse) {
     writeAll(fd, bytes, target.fileOffset);
     return;
@@ -179,6 +191,13 @@ function writeBlock(fd: number, bytes: Buffer, target: NonNullable<UnpackBlock['
     const page = bytes.subarray(at, at + pageBytes);
     if (!page.equals(zeroPage.subarray(0, page.length))) writeAll(fd, page, target.fileOffset + at);
   }
+}
+
+/** The owner comes before the mode, whose special bits it would take away. */
+function setOwn(fd: number, { owner, mode, mtimeNs }: FileOwn, path: Uint8Array): void {
+  if (owner) fchownSync(fd, owner.uid, owner.gid);
+  fchmodSync(fd, mode);
+  setMtimeOf(fd, mtimeNs, path);
 }
 
 function writeAll(fd: number, bytes: Buffer, position: number): void {

@@ -2,8 +2,8 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from '
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { PointReader } from '../../engine/artifact/index.ts';
+import { setMtime } from '../../engine/file-times.ts';
 import { compareTree } from '../../engine/sources/files/compare.ts';
-import { setMtime } from '../../engine/sources/files/posix.ts';
 import { createFilesSource, createPostgresLogicalSource } from '../../engine/sources/index.ts';
 import { filesSource, postgresLogicalSource } from '../../policies/policy.ts';
 import { findTool, pythonVenv } from '../../scripts/stack/find.ts';

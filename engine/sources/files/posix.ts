@@ -1,6 +1,7 @@
 import koffi from 'koffi';
+import { systemError, terminated } from '../../file-times.ts';
 
-/** What Node's fs does not offer: extended attributes, times in nanoseconds, special files. Linux; raw-byte paths. */
+/** What Node's fs does not offer: extended attributes and special files. Linux; raw-byte paths. */
 
 const libc = koffi.load('libc.so.6');
 const llistxattr = libc.func('int64_t llistxattr(const uint8_t *path, _Out_ uint8_t *list, size_t size)');
@@ -10,24 +11,9 @@ const lgetxattr = libc.func(
 const lsetxattr = libc.func(
   'int lsetxattr(const uint8_t *path, const uint8_t *name, const uint8_t *value, size_t size, int flags)',
 );
-const utimensat = libc.func('int utimensat(int dirfd, const uint8_t *path, const uint8_t *times, int flags)');
 const mknod = libc.func('int mknod(const uint8_t *path, uint32_t mode, uint64_t dev)');
 
-const atFdcwd = -100;
-const atSymlinkNofollow = 0x100;
 const errno = koffi.os.errno as Record<string, number>;
-
-/** An error as Node's fs would raise it. */
-function systemError(call: string, path: Uint8Array): NodeJS.ErrnoException {
-  const number = koffi.errno();
-  const code = Object.keys(errno).find((name) => errno[name] === number) ?? `E${number}`;
-  const shown = Buffer.from(path).toString();
-  return Object.assign(new Error(`${code}: ${call} '${shown}'`), { code, errno: -number, syscall: call, path: shown });
-}
-
-function terminated(bytes: Uint8Array): Buffer {
-  return Buffer.concat([bytes, Buffer.of(0)]);
-}
 
 const listBuffer = Buffer.alloc(64 * 1024);
 const valueBuffer = Buffer.alloc(64 * 1024);
@@ -55,19 +41,6 @@ export function setXattr(path: Uint8Array, name: string, value: Uint8Array): voi
   if (lsetxattr(terminated(path), terminated(Buffer.from(name)), bytes, value.length, 0) !== 0) {
     throw systemError('lsetxattr', path);
   }
-}
-
-/** Sets the modification time to the nanosecond, of a link itself too. */
-export function setMtime(path: Uint8Array, mtimeNs: string): void {
-  const ns = BigInt(mtimeNs);
-  const billion = 1_000_000_000n;
-  const fraction = ((ns % billion) + billion) % billion;
-  const times = Buffer.alloc(32);
-  for (const at of [0, 16]) {
-    times.writeBigInt64LE((ns - fraction) / billion, at);
-    times.writeBigInt64LE(fraction, at + 8);
-  }
-  if (utimensat(atFdcwd, terminated(path), times, atSymlinkNofollow) !== 0) throw systemError('utimensat', path);
 }
 
 const typeBits = { fifo: 0o010000, char: 0o020000, block: 0o060000 } as const;

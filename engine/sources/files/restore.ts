@@ -14,12 +14,20 @@ import {
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
-import { type Entry, type ExtractTarget, extract, type PointReader } from '../../artifact/index.ts';
+import {
+  type Block,
+  type Entry,
+  type ExtractTarget,
+  extract,
+  type FileOwn,
+  type PointReader,
+} from '../../artifact/index.ts';
+import { setMtime } from '../../file-times.ts';
 import type { RestoreOptions, RestoreResult } from '../source.ts';
 import { type Claim, claimFolder, takeOver } from './claim.ts';
 import { assertReal, createGuard } from './inside.ts';
 import { yieldToLoop } from './loop.ts';
-import { makeNode, setMtime, setXattr } from './posix.ts';
+import { makeNode, setXattr } from './posix.ts';
 import { createFilter } from './walk.ts';
 
 export interface Placement {
@@ -107,6 +115,7 @@ async function write(
   const result: RestoreResult = { entries: 0, bytes: 0, warnings: [] };
   const { place, moved } = createPlaces(into, elsewhere ?? new Map());
   const breathe = yieldToLoop();
+  const isRoot = process.getuid?.() === 0;
   /** First names that were not asked for, by path, with the first asked-for name of the same file. */
   const orphans = new Map<string, Uint8Array>();
   const keyOf = (p: Uint8Array) => Buffer.from(p).toString('latin1');
@@ -126,7 +135,7 @@ async function write(
           else if (entry.path.length > 0) mkdirSync(place(entry.path), { mode: 0o700, recursive: filtered });
           break;
         case 'file':
-          yield* blocksOf(entry, place(entry.path));
+          yield* blocksOf(entry, place(entry.path), ownOf(entry));
           break;
         case 'hardlink':
           if (filtered && entry.link && !selects(entry.link) && !orphans.has(keyOf(entry.link))) {
@@ -142,10 +151,11 @@ async function write(
     }
   }
 
-  async function* blocksOf(entry: Entry & { blocks: AsyncIterable<ExtractTarget['block']> }, file: Buffer) {
+  async function* blocksOf(entry: Entry & { blocks: AsyncIterable<Block> }, file: Buffer, own?: FileOwn) {
     let fileOffset = 0;
     for await (const block of entry.blocks) {
-      yield { block, path: file, fileOffset, sparse: entry.sparse ?? false };
+      const target = { block, path: file, fileOffset, sparse: entry.sparse ?? false };
+      yield own && isWhole(block, entry) ? { ...target, own } : target;
       fileOffset += block.bytes;
     }
     if (!entry.streamed && fileOffset !== entry.size) {
@@ -213,7 +223,7 @@ async function write(
       if (heir) apply(entry, place(heir));
       if (!wanted(entry)) continue;
       if (entry.type !== 'hardlink') {
-        apply(entry, file);
+        if (!(await isFinished(entry))) apply(entry, file);
         continue;
       }
       const first = place(orphans.get(keyOf(entry.link ?? Buffer.alloc(0))) ?? entry.link ?? Buffer.alloc(0));
@@ -224,8 +234,22 @@ async function write(
     leave(null);
   }
 
+  /** Whether the thread that wrote the content has set everything else, too. */
+  async function isFinished(entry: Entry & { blocks: AsyncIterable<Block> }): Promise<boolean> {
+    if (entry.type !== 'file' || !ownOf(entry)) return false;
+    for await (const block of entry.blocks) return isWhole(block, entry);
+    return false;
+  }
+
+  /** What is set right after the content; undefined where more belongs to it than a thread sets. */
+  function ownOf(entry: Entry): FileOwn | undefined {
+    if (entry.xattrs) return undefined;
+    const { uid, gid } = owner ?? entry;
+    return { owner: isRoot ? { uid, gid } : null, mode: entry.mode, mtimeNs: entry.mtimeNs };
+  }
+
   function apply(entry: Entry, file: Buffer): void {
-    if (process.getuid?.() === 0) {
+    if (isRoot) {
       const { uid, gid } = owner ?? entry;
       lchownSync(file, uid, gid);
       if (moved(entry.path)) lchownSync(inTree(into, entry.path), uid, gid);
@@ -244,6 +268,11 @@ async function write(
     if (entry.type !== 'symlink') chmodSync(file, entry.mode);
     setMtime(file, entry.mtimeNs);
   }
+}
+
+/** Whether the block is all of its file. */
+function isWhole(block: Block, entry: Entry): boolean {
+  return !entry.streamed && block.bytes === entry.size;
 }
 
 function inTree(into: string, p: Uint8Array): Buffer {

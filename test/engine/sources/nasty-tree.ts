@@ -12,7 +12,8 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { makeNode, setMtime, setXattr } from '../../../engine/sources/files/posix.ts';
+import { setMtime } from '../../../engine/file-times.ts';
+import { makeNode, setXattr } from '../../../engine/sources/files/posix.ts';
 import { noise } from '../artifact/sealing.ts';
 
 const mebibyte = 1024 * 1024;
