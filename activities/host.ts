@@ -90,6 +90,7 @@ export function createHostActivities(deps: HostDependencies) {
               parent: base?.id ?? null,
               classes: plan.classes,
             },
+            format: base ? 'blocks' : source.format,
             recipients: policy.keys.recipients,
             software: deps.software,
             signal,

@@ -61,6 +61,7 @@ async function backup() {
       parent: null,
       classes: ['manual'],
     },
+    format: source.format,
     recipients: [config.recipient],
     software: 'bench',
     signal,

@@ -38,6 +38,7 @@ export type SealedObject = z.infer<typeof sealedObject>;
  * that means anything without the manifest.
  */
 export const contentFormat = z.enum(['pax-tar', 'parts', 'blocks']);
+export type ContentFormat = z.infer<typeof contentFormat>;
 
 /** A named range of the decompressed artifact (format `parts`): how to cut it by hand. */
 export const contentPart = z.strictObject({ path: z.string(), offset: bytes, bytes });

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { rename, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { SealedPoint } from '../../policies/recovery-point.ts';
@@ -7,6 +7,7 @@ import {
   artifactNames,
   backupFormat,
   type Content,
+  type ContentFormat,
   keyName,
   manifestName,
   type SourceFacts,
@@ -56,6 +57,8 @@ export interface SealPointOptions {
   /** Empty, on the staging disk. */
   dir: string;
   point: Pick<SealedPoint, 'id' | 'source' | 'level' | 'parent' | 'classes'>;
+  /** What the artifact will hold; its name says it, and is known to whoever follows it from the start. */
+  format: ContentFormat;
   /** age recipients. */
   recipients: string[];
   software: string;
@@ -76,8 +79,8 @@ export interface SealPointOptions {
 export async function sealPoint(options: SealPointOptions): Promise<SealedPoint> {
   const { dir, point, signal } = options;
   const startedAt = new Date().toISOString();
-  const temporary = ['artifact.new', `${sealedJsonName}.new`];
-  const names = [...Object.values(artifactNames), ...referenceNames, manifestName, keyName, sealedJsonName];
+  const artifactName = artifactNames[options.format];
+  const names = [artifactName, ...referenceNames, manifestName, keyName, sealedJsonName, `${sealedJsonName}.new`];
   const key = generatePointKey();
   const wrapped = await wrapKey(key, options.recipients);
   const pool = acquireFramePool();
@@ -90,8 +93,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
   let reference: ReferenceFile | null = null;
   let idle: () => Promise<unknown> = async () => {};
   try {
-    // Its name says what it holds, which the source tells at its end.
-    const artifact = await create('artifact', 'artifact.new');
+    const artifact = await create('artifact', artifactName);
     reference = options.withReference ? await createReferenceFile(dir) : null;
     const manifest = createManifestWriter(await create('manifest', manifestName), reference, pool, options);
     const frames = createFrameWriter(artifact, pool, signal, manifest.block);
@@ -109,9 +111,9 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     if (artifact.plainBytes === 0) await frames.frame([]);
     signal.throwIfAborted();
     const content = { ...result.content, bytes: frames.contentBytes(), entries: manifest.entries() };
-    const artifactName = artifactNames[content.format];
+    if (content.format !== options.format) throw new RangeError(`${content.format} was sealed as ${options.format}`);
     const sealedManifest = await manifest.finish();
-    const objects = [{ ...(await artifact.finish()), name: artifactName }, sealedManifest];
+    const objects = [await artifact.finish(), sealedManifest];
     await reference?.finish({
       id: point.id,
       level: point.level,
@@ -119,7 +121,6 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
       capturedAt: result.capturedAt,
       manifest: sealedManifest.sha256,
     });
-    await rename(path.join(dir, 'artifact.new'), path.join(dir, artifactName));
     const keyFile = path.join(dir, keyName);
     await orFull(keyFile, () => writeFile(keyFile, wrapped, { mode: 0o600, flag: 'wx', flush: true }));
     objects.push({
@@ -154,7 +155,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     await idle();
     for (const file of opened) await file.close();
     await reference?.close();
-    await removeFiles(dir, [...names, ...temporary]);
+    await removeFiles(dir, names);
     throw error;
   } finally {
     key.fill(0);

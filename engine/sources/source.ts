@@ -1,4 +1,4 @@
-import type { Check, Content, SourceFacts, SourceKind } from '../../policies/recovery-point.ts';
+import type { Check, Content, ContentFormat, SourceFacts, SourceKind } from '../../policies/recovery-point.ts';
 import type { ArtifactWriter, Base, PointReader, Progress } from '../artifact/index.ts';
 
 /**
@@ -8,6 +8,8 @@ import type { ArtifactWriter, Base, PointReader, Progress } from '../artifact/in
 export interface Source {
   readonly name: string;
   readonly kind: SourceKind;
+  /** What its artifacts hold; of a point that is compared with a base: blocks. */
+  readonly format: ContentFormat;
 
   /**
    * Looks without reading the data: reachable, permitted, tools present and new enough. Throws SourceUnreachable,

@@ -86,6 +86,7 @@ export async function makeBench(): Promise<Bench> {
             parent: null,
             classes: ['manual'],
           },
+          format: source.format,
           recipients: [recipient],
           software: 'tests',
           signal,

@@ -20,6 +20,7 @@ export function createFilesSource(policy: FilesSource): Source {
   return {
     name: policy.name,
     kind: 'files',
+    format: 'pax-tar',
 
     async probe() {
       // The first entry is the root: it is there, a folder, and can be listed.

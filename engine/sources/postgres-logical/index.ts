@@ -16,6 +16,7 @@ export function createPostgresLogicalSource(
   return {
     name: policy.name,
     kind: 'postgres-logical',
+    format: policy.format === 'directory' ? 'pax-tar' : 'parts',
     async probe() {
       const { estimatedBytes, facts } = await probe(await connection(), policy.name);
       return { estimatedBytes, facts };

@@ -16,6 +16,7 @@ export function createPostgresPhysicalSource(
   return {
     name: policy.name,
     kind: 'postgres-physical',
+    format: 'pax-tar',
     async probe() {
       const { facts } = await probeCluster(await connection(), policy.name);
       return { estimatedBytes: 0, facts };

@@ -52,6 +52,7 @@ describe('whoever may write into the store', () => {
     await sealPoint({
       dir: forgedDir,
       point: { id: point.id, source, level: 'full', parent: null, classes: ['manual'] },
+      format: point.content.format,
       recipients: [place.recipient],
       software: 'tests',
       signal,

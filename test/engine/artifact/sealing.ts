@@ -46,26 +46,30 @@ export async function makePlace(): Promise<Place> {
 export const source = { name: 'shop', kind: 'files', host: 'local' } as const;
 let serial = 0;
 
-export interface SealHere extends Partial<Pick<SealPointOptions, 'recipients' | 'signal'>> {
+export interface SealHere extends Partial<Pick<SealPointOptions, 'recipients' | 'signal' | 'dir'>> {
   format?: Content['format'];
+  /** Told where it will lie, before it is begun. */
+  onDir?: (dir: string) => void;
 }
 
 /** Seals what the body writes as a point of its own. */
 export async function sealHere(
   place: Place,
   body: (writer: ArtifactWriter) => Promise<void>,
-  { format = 'parts', ...options }: SealHere = {},
+  { format = 'parts', onDir, ...options }: SealHere = {},
 ): Promise<SealedPoint> {
-  const id = `shop-${++serial}`;
-  const dir = pointDir(place, id);
+  const dir = options.dir ?? pointDir(place, `shop-${++serial}`);
+  const id = path.basename(dir);
   mkdirSync(dir, { recursive: true });
+  onDir?.(dir);
   return sealPoint({
-    dir,
     point: { id, source, level: 'full', parent: null, classes: ['manual'] },
+    format,
     recipients: [place.recipient],
     software: 'tests',
     signal: new AbortController().signal,
     ...options,
+    dir,
     seal: async (writer) => {
       await body(writer);
       const content = { format, bytes: 0, sourceBytes: 0, entries: 0, unstable: 0 };

@@ -62,6 +62,7 @@ export async function sealSource(
         parent: base?.id ?? null,
         classes: ['manual'],
       },
+      format: base ? 'blocks' : source.format,
       recipients: [place.recipient],
       software: 'tests',
       signal,
