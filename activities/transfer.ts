@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { log } from '@temporalio/activity';
-import { parseBackupJson } from '../engine/artifact/index.ts';
+import { Context, log } from '@temporalio/activity';
+import { followSealing, parseBackupJson, SealingGone } from '../engine/artifact/index.ts';
 import {
   bytesSource,
   fileSource,
+  type PendingPut,
   type PutOptions,
   readBytes,
   type Store,
@@ -38,18 +39,72 @@ export function createTransferActivities(deps: TransferDependencies) {
   const trusted = policy.keys.trusted;
   const staged = ({ plan }: CopyTarget, name: string) => path.join(stagedDir(policy.staging.path, plan), name);
   const keyOf = ({ plan }: CopyTarget, name: string) => pointPrefix(plan.source, plan.pointId) + name;
-  const metadata = (backup: BackupJson) => ({
-    'backup-date': backup.capturedAt,
-    'db-name': String(backup.facts.database ?? backup.source.name),
-  });
+  /** The same for all objects of a point; the first of them are made before it is sealed. */
+  const metadata = ({ plan }: CopyTarget) => {
+    const source = policy.sources.find((s) => s.name === plan.source);
+    const database = source?.kind === 'postgres-logical' ? source.connection.database : plan.source;
+    return { 'backup-date': plan.plannedAt, 'db-name': database };
+  };
 
   async function stagedBackup(target: CopyTarget): Promise<BackupJson> {
     return parseBackupJson(Buffer.from(await readStaged(policy.staging.path, target.plan, backupJsonName)), trusted);
   }
 
   return {
-    /** Puts every sealed object but backup.json, going on where an attempt that died had got to. */
-    uploadCopy: (target: CopyTarget): Promise<void> =>
+    /**
+     * Sends the artifact ahead while it is being sealed, without making it visible; resolves when it is sealed and all of
+     * it is there. When sealing begins afresh, so does this. Null: nothing of it was sent, and it goes with the rest; it
+     * is small, or was not begun in time, or this was called off before.
+     */
+    sendArtifact: (target: CopyTarget): Promise<PendingPut | null> =>
+      runActivity('send', async ({ signal, report, previous, attempt }) => {
+        let hasBegun = attempt > 1;
+        try {
+          const store = await deps.store(target.copy);
+          const lock = await lockOptions(store, target);
+          for (;;) {
+            const artifact = await followSealing(staged(target, ''), { signal, beginsWithinMs });
+            if (!artifact) return null;
+            const key = keyOf(target, artifact.name);
+            try {
+              const whole = await artifact.reach(sentAheadMin, signal);
+              if (whole && whole.bytes <= sentAheadMin) return null;
+              // An attempt that died may have followed another sealing, of a full point instead of an incremental one.
+              if (hasBegun) await abortPending(store, keyOf(target, ''), { but: key });
+              hasBegun = true;
+              let resume = previous?.resume?.[artifact.name];
+              return await store.beginPut(key, artifact, {
+                metadata: metadata(target),
+                ...lock,
+                signal,
+                ...(resume === undefined ? {} : { resume }),
+                onProgress: ({ bytesDone, bytesTotal, resume: token }) => {
+                  report({
+                    bytesDone,
+                    bytesTotal,
+                    ...(token === resume ? {} : { resume: { [artifact.name]: token } }),
+                  });
+                  resume = token;
+                },
+              });
+            } catch (error) {
+              if (!(error instanceof SealingGone)) throw error;
+              if (hasBegun) await abortPending(store, keyOf(target, ''));
+            } finally {
+              await artifact.close();
+            }
+          }
+        } catch (error) {
+          if (!hasBegun && Context.current().cancellationDetails?.cancelRequested) return null;
+          throw error;
+        }
+      }),
+
+    /**
+     * Puts every sealed object but backup.json, going on where an attempt that died had got to. An artifact that was sent
+     * ahead is only made visible.
+     */
+    uploadCopy: (target: CopyTarget & { sent?: PendingPut | null }): Promise<void> =>
       runActivity('upload', async ({ signal, report, previous }) => {
         const store = await deps.store(target.copy);
         const lock = await lockOptions(store, target);
@@ -58,8 +113,9 @@ export function createTransferActivities(deps: TransferDependencies) {
         const resume = { ...previous?.resume };
         let before = 0;
         for (const object of backup.objects) {
-          await store.put(keyOf(target, object.name), fileSource(staged(target, object.name), object), {
-            metadata: metadata(backup),
+          const key = keyOf(target, object.name);
+          const options: PutOptions = {
+            metadata: metadata(target),
             ...lock,
             signal,
             ...(resume[object.name] === undefined ? {} : { resume: resume[object.name] }),
@@ -68,7 +124,10 @@ export function createTransferActivities(deps: TransferDependencies) {
               resume[object.name] = p.resume;
               report({ bytesDone: before + p.bytesDone, bytesTotal, ...(isNew ? { resume: { ...resume } } : {}) });
             },
-          });
+          };
+          const source = fileSource(staged(target, object.name), object);
+          const sent = target.sent?.key === key && target.sent.sha256 === object.sha256 ? target.sent : null;
+          if (sent === null || !(await completeSent(store, sent, options))) await store.put(key, source, options);
           before += object.bytes;
         }
       }),
@@ -96,7 +155,7 @@ export function createTransferActivities(deps: TransferDependencies) {
         const lock = await lockOptions(store, target);
         await placeWayOut(store, { ...lock, signal });
         const stored = await store.put(keyOf(target, backupJsonName), source, {
-          metadata: metadata(backup),
+          metadata: metadata(target),
           ...lock,
           signal,
         });
@@ -104,6 +163,31 @@ export function createTransferActivities(deps: TransferDependencies) {
         return { publishedAt: stored.modifiedAt };
       }),
   };
+}
+
+/** Smaller artifacts are not worth requests of their own. */
+const sentAheadMin = 16 * 1024 * 1024;
+/** Sealing that takes longer to begin is not waited for: what it seals is sent after it. */
+const beginsWithinMs = 10 * 60_000;
+
+/** Takes back what was begun under the prefix, except for one key that can be gone on with. */
+async function abortPending(store: Store, prefix: string, { but }: { but?: string } = {}): Promise<void> {
+  for await (const pending of store.listPending(prefix)) if (pending.key !== but) await store.abortPut(pending);
+}
+
+/** Makes visible what was sent ahead. False when the store no longer has just that: then it is put as any object. */
+async function completeSent(store: Store, sent: PendingPut, { lock }: PutOptions): Promise<boolean> {
+  try {
+    const { lockedUntil } = await store.completePut(sent);
+    // It was begun before the point was sealed, which may have taken long.
+    if (lock && !(Date.parse(lockedUntil ?? '') >= Date.parse(lock.until))) {
+      await store.lock(sent.key, lock.mode, lock.until);
+    }
+    return true;
+  } catch (error) {
+    if (isFailure(error, 'ObjectMissing', 'ChecksumMismatch')) return false;
+    throw error;
+  }
 }
 
 /** Throws ChainBroken unless all that a point needs exists in the store. */

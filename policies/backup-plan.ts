@@ -5,6 +5,8 @@ import type { BackupClass, Level, SourceKind } from './recovery-point.ts';
 /** What a backup job will do, decided before it starts. Ids and references only: it travels through the history. */
 export interface BackupPlan {
   pointId: string;
+  /** ISO-8601: when the job decided this. Objects carry it as `backup-date`. */
+  plannedAt: string;
   source: string;
   kind: SourceKind;
   host: string;

@@ -50,6 +50,7 @@ export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
   const stamp = request.now.replace(/\.\d+Z$/, 'Z').replaceAll(/[-:]/g, '');
   return {
     pointId: `${source.name}-${stamp.toLowerCase()}-${request.random}`,
+    plannedAt: request.now,
     source: source.name,
     kind: source.kind,
     host: source.host,

@@ -16,7 +16,7 @@ import type { BackupPlan } from '../policies/backup-plan.ts';
 import { formatDuration } from '../policies/progress.ts';
 import { queues } from '../policies/queues.ts';
 import type { Check, Validation } from '../policies/recovery-point.ts';
-import { type Copies, makeCopies } from './backup-copies.ts';
+import { type Copies, sendCopies } from './backup-copies.ts';
 import { concludeBackup, showBackup } from './backup-end.ts';
 import { BackupJob } from './backup-job.ts';
 import type { BackupInput, BackupResult, BackupStatus } from './contracts.ts';
@@ -30,10 +30,11 @@ const coordination = proxyActivities<CoordinationActivities>({ ...short, taskQue
 const catalog = proxyActivities<CoordinationActivities>({ ...patient, taskQueue: queues.coordination });
 
 /**
- * Backs one source up: plan → window → slot → seal to the backup server's disk → validate → upload to every copy, each its own
- * branch → publish → catalog → prune → notify. Whatever happens, the slot is released and nothing staged is left; a
- * copy that was not finished is withdrawn; the outcome is recorded and people are told. What cannot be removed because
- * its host or store is away is left to the workflow `cleanup`.
+ * Backs one source up: plan → window → slot → seal to the backup server's disk → validate → upload to every copy, each its
+ * own branch → publish → catalog → prune → notify. Bytes are sent while they are sealed, and become visible once they are
+ * validated. Whatever happens, the slot is released and nothing staged is left; a copy that was not finished is
+ * withdrawn; the outcome is recorded and people are told. What cannot be removed because its host or store is away is
+ * left to the workflow `cleanup`.
  */
 export async function backup(input: BackupInput): Promise<BackupResult> {
   const asked = assertBackupInput(input);
@@ -78,14 +79,19 @@ async function planInWindow(job: BackupJob, asked: Required<BackupInput>): Promi
 async function makePoint(job: BackupJob, plan: BackupPlan): Promise<Copies> {
   const host = proxyActivities<HostActivities>({ ...long, taskQueue: queues.backup(plan.host) });
   const quick = proxyActivities<HostActivities>({ ...short, taskQueue: queues.backup(plan.host) });
+  const sending = sendCopies(job, plan);
   let published = false;
   try {
-    const sealed = await job.phase('seal', () => host.sealPoint(plan));
-    job.sealed(sealed);
-    const validation = await job.phase('validate', () => validate(plan));
-    job.validated(validation);
-    await quick.signPoint({ plan, validation });
-    const made = await job.phase('upload', () => makeCopies(job, plan));
+    try {
+      job.sealed(await job.phase('seal', () => host.sealPoint(plan)));
+      const validation = await job.phase('validate', () => validate(plan));
+      job.validated(validation);
+      await quick.signPoint({ plan, validation });
+    } catch (error) {
+      await sending.takeBack();
+      throw error;
+    }
+    const made = await job.phase('upload', () => sending.finish());
     published = made.copies.some((c) => c.state === 'verified');
     if (published) return made;
     if (made.cancelled) throw made.cancelled;

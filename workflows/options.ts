@@ -54,6 +54,9 @@ export const long: ActivityOptions = {
   retry: { ...retry, maximumAttempts: 8 },
 };
 
+/** Sending what is still being sealed, tried again for as long as that takes; a copy's deadline counts from its end. */
+export const untilSealed: ActivityOptions = { ...heavy, startToCloseTimeout: '7d' };
+
 /** What has reached its limit may take so long to tidy up: to stop its server, to remove its files, to end its requests. */
 const tidyMs = 5 * 60_000;
 

@@ -54,8 +54,9 @@ function stage(id: string, parent?: string): { point: MadePoint; target: { plan:
   for (const [name, bytes] of point.objects) writeFileSync(path.join(dir, name), bytes);
   writeFileSync(path.join(dir, backupJsonName), point.text);
   const copies = [{ name: 'near', deadlineMs: 60_000 }];
-  const plan = { source: point.backup.source.name, pointId: id, copies } as unknown as BackupPlan;
-  return { point, target: { plan, copy: 'near' } };
+  const { name: source } = point.backup.source;
+  const plan: Partial<BackupPlan> = { source, pointId: id, plannedAt: point.backup.startedAt, copies };
+  return { point, target: { plan: plan as BackupPlan, copy: 'near' } };
 }
 
 describe('publishing a copy', () => {

@@ -4,7 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { pointPrefix } from '../../policies/recovery-point.ts';
+import { artifactNames, pointPrefix } from '../../policies/recovery-point.ts';
 import { loginPasswords } from '../../scripts/embedded-policy.ts';
 import { ensureBackupLogin } from '../../scripts/stack/database.ts';
 import type { Stack } from '../../scripts/stack/stack.ts';
@@ -126,7 +126,8 @@ const staged = ({ source, pointId }: Job, name: string) =>
 
 /** Some of the source is read, and not all of it. */
 function isSealing(job: Job): boolean {
-  const artifact = statSync(staged(job, 'artifact.new'), { throwIfNoEntry: false });
+  const names = Object.values(artifactNames);
+  const artifact = names.flatMap((name) => statSync(staged(job, name), { throwIfNoEntry: false }) ?? [])[0];
   return (artifact?.size ?? 0) > 1024 * 1024 && !existsSync(staged(job, 'sealed.json'));
 }
 

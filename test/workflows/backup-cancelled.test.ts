@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { CancelledFailure } from '@temporalio/common';
 import type { BackupResult } from '../../workflows/contracts.ts';
 import { causes, Stage, until } from './stage.ts';
-import { expectNothingLeft, type StandIns, untilCancelled } from './stand-ins.ts';
+import { expectNothingLeft, type StandIns, untilCancelled, untilSent } from './stand-ins.ts';
 
 let stage: Stage;
 let steps: StandIns;
@@ -18,7 +18,12 @@ const start = () => stage.start('backup', { source: 'shop' });
 
 /** Cancels the job while one of its steps is under way, and waits for its end. */
 async function cancelDuring(key: Parameters<StandIns['on']>[0]): Promise<void> {
-  const begun = new Promise<void>((resolve) => steps.on(key, untilCancelled(resolve)));
+  const begun = new Promise<void>((resolve) =>
+    steps.on(
+      key,
+      untilCancelled(() => untilSent().then(resolve)),
+    ),
+  );
   const handle = await start();
   await begun;
   await handle.cancel();
@@ -43,10 +48,32 @@ describe('a backup that is cancelled', () => {
     async (step) => {
       await cancelDuring(step);
       expect(steps.done.join(' ')).not.toMatch(/uploadCopy/);
+      expect(steps.done.join(' ')).not.toMatch(/withdrawCopy/);
       expectNothingLeft(steps);
       expect(steps.end().outcome).toBe('cancelled');
     },
   );
+
+  test('while copies are being sent ahead waits for their rest, and withdraws them', async () => {
+    const order: string[] = [];
+    const hang = untilCancelled(() => {});
+    steps.on('sendArtifact', () => hang().finally(() => order.push('at rest')));
+    steps.on('withdrawCopy', () => {
+      order.push('withdrawn');
+      return { published: false };
+    });
+    steps.on('discardStaging', () => void order.push('discarded'));
+    steps.on('sealPoint', hang);
+    const handle = await start();
+    await until(handle, () => steps.attempts('sealPoint') === 1);
+    for (const copy of ['disk', 'east', 'west'])
+      await until(handle, () => steps.attempts(`sendArtifact ${copy}`) === 1);
+    await handle.cancel();
+    expect((await causes(handle))[0]).toBeInstanceOf(CancelledFailure);
+    expect(order.filter((o) => o === 'withdrawn')).toHaveLength(3);
+    expect(order.at(-1)).toBe('discarded');
+    expectNothingLeft(steps);
+  });
 
   test('during the uploads withdraws what was under way, and keeps and records what was published', async () => {
     steps.on(

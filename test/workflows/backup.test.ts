@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { BackupResult, BackupStatus } from '../../workflows/contracts.ts';
 import { causes, type Failed, labelsOf, Stage } from './stage.ts';
-import { expectNothingLeft, failure, plan, type StandIns, untilCancelled } from './stand-ins.ts';
+import { expectNothingLeft, failure, plan, type StandIns, untilCancelled, untilSent } from './stand-ins.ts';
 
 let stage: Stage;
 let steps: StandIns;
@@ -34,12 +34,14 @@ describe('a backup', () => {
     ]);
     for (const copy of ['disk', 'east', 'west']) {
       expect(branches.filter((d) => d.endsWith(` ${copy}`))).toEqual([
+        `sendArtifact ${copy}`,
         `uploadCopy ${copy}`,
         `verifyCopy ${copy}`,
         `publishCopy ${copy}`,
       ]);
     }
-    expect(steps.done.indexOf('signPoint')).toBeLessThan(steps.done.indexOf(branches[0] ?? ''));
+    const visible = branches.find((d) => !d.startsWith('sendArtifact')) ?? '';
+    expect(steps.done.indexOf('signPoint')).toBeLessThan(steps.done.indexOf(visible));
     expect(result).toMatchObject({ pointId: plan.pointId, outcome: 'succeeded', checksPassed: 5, warnings: [] });
     expect(result.phases.map((p) => p.name)).toEqual([
       ...['plan', 'slot', 'seal', 'validate', 'upload', 'record', 'prune'],
@@ -133,6 +135,41 @@ describe('a backup', () => {
   });
 });
 
+describe('a copy', () => {
+  test('is sent while the point is being sealed, and made visible with what was sent', async () => {
+    const sent = { key: 'shop/a', bytes: 7, sha256: 'ab', token: 'west' };
+    const begun = Promise.withResolvers<void>();
+    const sealed = Promise.withResolvers<void>();
+    steps.on('sealPoint', async () => {
+      await begun.promise;
+      sealed.resolve();
+      return { level: 'full', sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
+    });
+    steps.on('sendArtifact west', async () => {
+      begun.resolve();
+      await sealed.promise;
+      return sent;
+    });
+    expect((await backUp()).outcome).toBe('succeeded');
+    const uploads = steps.inputs.filter((i) => i.step === 'uploadCopy').map((i) => i.input);
+    expect(uploads).toContainEqual({ plan, copy: 'west', sent });
+    expect(uploads).toContainEqual({ plan, copy: 'east' });
+  });
+
+  test('has its deadline for what comes after sealing and validating, however long these take', async () => {
+    steps.on('planBackup', () => ({ ...plan, copies: plan.copies.map((c) => ({ ...c, deadlineMs: 10_000 })) }));
+    const over = (await stage.now()) + 100_000;
+    const untilThen = async () => {
+      if ((await stage.now()) < over) throw failure('SourceUnreachable', 'not yet', true);
+    };
+    steps.on('testRestore', () =>
+      untilThen().then(() => [{ check: 'content' as const, passed: true, details: 'fine', durationMs: 1 }]),
+    );
+    steps.on('sendArtifact', () => untilThen().then(() => null));
+    expect((await backUp()).outcome).toBe('succeeded');
+  });
+});
+
 describe('a copy that fails', () => {
   test('is withdrawn and named; the others stand, and the catalog knows of each', async () => {
     steps.on('verifyCopy west', () => {
@@ -186,6 +223,40 @@ describe('a copy that fails', () => {
     });
   });
 
+  test('stops at its deadline also while it is sent, and is withdrawn only once that has come to rest', async () => {
+    const order: string[] = [];
+    steps.on('planBackup', () => ({
+      ...plan,
+      copies: plan.copies.map((c) => (c.name === 'west' ? { ...c, deadlineMs: 1_000 } : c)),
+    }));
+    const hang = untilCancelled(() => {});
+    steps.on('sendArtifact west', () => hang().finally(() => order.push('sending at rest')));
+    steps.on('withdrawCopy west', () => {
+      order.push('withdrawn');
+      return { published: false };
+    });
+    const result = await backUp();
+    expect(order).toEqual(['sending at rest', 'withdrawn']);
+    expect(steps.done).not.toContain('uploadCopy west');
+    expect(result.copies.map((c) => c.state)).toEqual(['verified', 'verified', 'failed']);
+  });
+
+  test('to be sent ahead has not failed yet: it is sent with the rest, once it is sealed', async () => {
+    steps.on('sendArtifact', () => {
+      throw failure('StoreDenied', 'not now', false);
+    });
+    steps.on('uploadCopy west', () => {
+      throw failure('StoreDenied', 'west refuses', false);
+    });
+    const result = await backUp();
+    expect(result.copies).toEqual([
+      { copy: 'disk', state: 'verified', error: null },
+      { copy: 'east', state: 'verified', error: null },
+      { copy: 'west', state: 'failed', error: 'west refuses' },
+    ]);
+    expect(steps.done.filter((d) => d.startsWith('withdrawCopy'))).toEqual(['withdrawCopy west']);
+  });
+
   test('is tried again while trying can help, and not once when it cannot', async () => {
     let failures = 3;
     steps.on('uploadCopy east', () => {
@@ -228,12 +299,56 @@ describe('a backup that fails', () => {
     expect(steps.done.slice(-2)).toEqual(['announceJob', 'concludeJob']);
   });
 
+  test.each(['sealPoint', 'checkSealed', 'testRestore'] as const)(
+    'in %s takes back what is being sent: it comes to rest, and goes before what is staged',
+    async (step) => {
+      const order: string[] = [];
+      const begun = Promise.withResolvers<void>();
+      const hang = untilCancelled(begun.resolve);
+      steps.on('sendArtifact west', () => hang().finally(() => order.push('sending at rest')));
+      steps.on(step, async () => {
+        await begun.promise;
+        await untilSent({ but: 1 });
+        throw failure('SourceUnreadable', 'no right', false);
+      });
+      steps.on('withdrawCopy west', () => {
+        order.push('withdrawn');
+        return { published: false };
+      });
+      steps.on('discardStaging', () => void order.push('discarded'));
+      expect(await failedOf()).toMatchObject({ type: 'SourceUnreadable', message: 'no right' });
+      expect(order).toEqual(['sending at rest', 'withdrawn', 'discarded']);
+      expectNothingLeft(steps);
+      // Of the others nothing was sent.
+      expect(steps.attempts('withdrawCopy west')).toBe(1);
+      for (const copy of ['disk', 'east']) expect(steps.attempts(`withdrawCopy ${copy}`)).toBe(0);
+    },
+  );
+
+  test('in validation takes back what was sent whole, and what came to no end', async () => {
+    steps.on('sendArtifact east', () => ({ key: 'shop/a', bytes: 7, sha256: 'ab', token: 'east' }));
+    steps.on('sendArtifact west', () => {
+      throw failure('StoreDenied', 'west refuses', false);
+    });
+    steps.on('checkSealed', async () => {
+      await untilSent();
+      throw failure('Corrupt', 'block 7', false);
+    });
+    expect(await failedOf()).toMatchObject({ type: 'Corrupt' });
+    expect(steps.done.filter((d) => d.startsWith('withdrawCopy')).sort()).toEqual([
+      'withdrawCopy east',
+      'withdrawCopy west',
+    ]);
+    expectNothingLeft(steps);
+  });
+
   test.each([
     ['the source cannot be read', 'sealPoint', 'SourceAuthentication'],
     ['the test restore took too long', 'testRestore', 'ValidationTimedOut'],
     ['the source is not known', 'planBackup', 'SourceUnknown'],
   ] as const)('because %s is not tried again, and says what to do next', async (_, step, type) => {
-    steps.on(step, () => {
+    steps.on(step, async () => {
+      if (step === 'sealPoint') await untilSent();
       throw failure(type, 'so it is', false);
     });
     expect(await failedOf()).toMatchObject({ type, message: 'so it is', details: [{ next: 'Mend it.' }] });
@@ -244,14 +359,16 @@ describe('a backup that fails', () => {
 
   test('of a passing trouble is tried again, eight times at most where each attempt begins afresh', async () => {
     let troubles = 2;
-    steps.on('sealPoint', () => {
+    steps.on('sealPoint', async () => {
+      await untilSent();
       if (troubles-- > 0) throw failure('SourceUnreachable', 'no answer', true);
       return { level: 'full', sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
     });
     await backUp();
     expect(steps.attempts('sealPoint')).toBe(3);
     steps.clear();
-    steps.on('sealPoint', () => {
+    steps.on('sealPoint', async () => {
+      await untilSent();
       throw failure('SourceUnreachable', 'no answer', true);
     });
     expect((await failedOf()).type).toBe('SourceUnreachable');
@@ -346,7 +463,8 @@ describe('what cannot be removed', () => {
   });
 
   test('keeps the first reason of a failure, whatever fails after it', async () => {
-    steps.on('sealPoint', () => {
+    steps.on('sealPoint', async () => {
+      await untilSent();
       throw failure('SourceMissing', 'no such folder', false);
     });
     for (const step of ['discardStaging', 'releaseSlot', 'announceJob', 'concludeJob'] as const) {

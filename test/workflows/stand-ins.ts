@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { expect } from '@jest/globals';
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { CoordinationActivities, JobEnd } from '../../activities/coordination.ts';
@@ -38,7 +39,7 @@ const places: Record<string, Step[]> = {
   ],
   [queues.backup('local')]: ['sealPoint', 'signPoint', 'discardStaging'],
   [queues.validation('local')]: ['checkSealed', 'testRestore'],
-  [queues.transfer('local')]: ['uploadCopy', 'verifyCopy', 'publishCopy'],
+  [queues.transfer('local')]: ['sendArtifact', 'uploadCopy', 'verifyCopy', 'publishCopy'],
   [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints'],
   [queues.recovery('local')]: ['locatePoint', 'restorePoint'],
 };
@@ -97,6 +98,7 @@ export class StandIns {
 
 export const plan: BackupPlan = {
   pointId: 'shop-20260101t020000z-abc123',
+  plannedAt: '2026-01-01T02:00:00Z',
   source: 'shop',
   kind: 'files',
   host: 'local',
@@ -139,6 +141,7 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
   checkSealed: () => checkNames.slice(0, 3).map(passed),
   testRestore: () => checkNames.slice(3).map(passed),
   signPoint: () => {},
+  sendArtifact: () => null,
   uploadCopy: () => {},
   verifyCopy: () => {},
   publishCopy: () => ({ publishedAt: '2026-01-01T02:10:00Z' }),
@@ -199,6 +202,20 @@ export function untilCancelled(begun: () => unknown): () => Promise<never> {
       clearInterval(beat);
     }
   };
+}
+
+/**
+ * Until no more than so many copies are being sent. The test server does not take it well when a step is cancelled whose
+ * end it has just been told of: what fails on purpose fails after this.
+ */
+export async function untilSent({ but = 0 } = {}): Promise<void> {
+  const { workflowId, runId } = callingRun();
+  const handle = Context.current().client.workflow.getHandle(workflowId, runId);
+  const sending = async () => {
+    const { pendingActivities } = (await handle.describe()).raw;
+    return pendingActivities?.filter((a) => a.activityType?.name === 'sendArtifact').length ?? 0;
+  };
+  while ((await sending()) > but) await setTimeout(20);
 }
 
 /** A failure of ours, as activities throw it. */

@@ -35,6 +35,12 @@ function sealSlowly(format: 'parts' | 'pax-tar' = 'parts') {
   return { dir: dir.promise, halfway: halfway.promise, goOn, sealed };
 }
 
+async function follow(dir: string) {
+  const followed = await followSealing(dir, { signal, beginsWithinMs: 600_000 });
+  if (!followed) throw new Error('it was not begun');
+  return followed;
+}
+
 async function bytesOf(stream: AsyncIterable<unknown>): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of stream) chunks.push(chunk as Buffer);
@@ -48,7 +54,7 @@ describe('an artifact that is being sealed', () => {
   ] as const)('is followed from its first bytes to what it is in the end (%s)', async (format, name) => {
     const sealing = sealSlowly(format);
     const dir = await sealing.dir;
-    const followed = await followSealing(dir, signal);
+    const followed = await follow(dir);
     expect(followed).toMatchObject({ name, path: path.join(dir, name) });
     await sealing.halfway;
     expect(await followed.reach(2 * megabyte, signal)).toBeNull();
@@ -67,32 +73,33 @@ describe('an artifact that is being sealed', () => {
     await followed.close();
   });
 
-  test('is waited for until it is begun', async () => {
+  test('is waited for until it is begun, and not for ever', async () => {
     const id = 'shop-not-begun';
     mkdirSync(pointDir(place, id), { recursive: true });
     const controller = new AbortController();
-    const waiting = followSealing(pointDir(place, id), controller.signal);
+    const waiting = followSealing(pointDir(place, id), { signal: controller.signal, beginsWithinMs: 600_000 });
     controller.abort(new Error('enough'));
     await expect(waiting).rejects.toThrow(/enough|aborted/);
+    expect(await followSealing(pointDir(place, id), { signal, beginsWithinMs: 1 })).toBeNull();
   });
 
   test('is told to be gone when sealing failed, however far it had come, and can be left at any time', async () => {
     const sealing = sealSlowly();
-    const followed = await followSealing(await sealing.dir, signal);
+    const followed = await follow(await sealing.dir);
     await sealing.halfway;
     const reaching = followed.reach(Number.POSITIVE_INFINITY, signal);
     sealing.goOn.reject(new Error('the source broke'));
     await expect(reaching).rejects.toThrow(SealingGone);
     await expect(sealing.sealed).rejects.toThrow('the source broke');
     expect(existsSync(followed.path)).toBe(false);
-    await expect(followed.reach(0, signal)).rejects.toThrow(SealingGone);
+    await expect(followed.reach(100 * megabyte, signal)).rejects.toThrow(SealingGone);
     await followed.close();
   });
 
   test('is not taken for another one that was sealed in its place', async () => {
     const first = sealSlowly();
     const dir = await first.dir;
-    const followed = await followSealing(dir, signal);
+    const followed = await follow(dir);
     await first.halfway;
     first.goOn.reject(new Error('the worker died'));
     await first.sealed.catch(() => {});
@@ -106,14 +113,14 @@ describe('an artifact that is being sealed', () => {
     await again;
     await expect(followed.reach(1, signal)).rejects.toThrow(SealingGone);
     await followed.close();
-    const second = await followSealing(dir, signal);
+    const second = await follow(dir);
     expect(await second.reach(1, signal)).toEqual((await again).objects.find((o) => o.role === 'artifact'));
     await second.close();
   });
 
   test('does not hold whoever gives up waiting for more of it', async () => {
     const sealing = sealSlowly();
-    const followed = await followSealing(await sealing.dir, signal);
+    const followed = await follow(await sealing.dir);
     const controller = new AbortController();
     const reaching = followed.reach(100 * megabyte, controller.signal);
     controller.abort();
