@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Due } from '../../policies/calendar.ts';
 import type { ScheduledBackupResult } from '../../workflows/contracts.ts';
-import { causes, Stage } from './stage.ts';
-import { failure, plan, type StandIns } from './stand-ins.ts';
+import { causes, reasonOf, Stage } from './stage.ts';
+import { failure, plan, type StandIns, untilSent } from './stand-ins.ts';
 
 let stage: Stage;
 let steps: StandIns;
@@ -48,10 +48,11 @@ describe('a schedule that wakes', () => {
 
   test('fails as its backup does, with the same words', async () => {
     steps.on('decideBackup', () => ({ backup: { classes: ['daily'], level: 'full' }, due: [monday], lapsed: [] }));
-    steps.on('sealPoint', () => {
+    steps.on('sealPoint', async () => {
+      await untilSent();
       throw failure('SourceAuthentication', 'shop does not accept the password.', false);
     });
-    const last = (await causes(await start())).findLast((c) => c.type !== undefined);
+    const last = await reasonOf(await start());
     expect(last).toMatchObject({ type: 'SourceAuthentication', message: 'shop does not accept the password.' });
   });
 

@@ -149,6 +149,13 @@ export async function causes(handle: WorkflowHandle): Promise<Failed[]> {
   return chain.slice(1);
 }
 
+/** The innermost of ours among what a workflow failed of. */
+export async function reasonOf(handle: WorkflowHandle): Promise<Failed> {
+  const last = (await causes(handle)).findLast((c) => c.type !== undefined);
+  if (!last) throw new Error('The job failed of nothing of ours.');
+  return last;
+}
+
 /** Waits until the backup has come so far. */
 export async function until(handle: WorkflowHandle, wanted: (status: BackupStatus) => boolean): Promise<void> {
   while (!wanted(await handle.query<BackupStatus>('status'))) await setTimeout(20);
