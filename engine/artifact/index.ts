@@ -2,8 +2,8 @@
 export { parseBackupJson, parseSealedJson, signBackupJson } from './backup-json.ts';
 export { assertSealedFor } from './encryption-check.ts';
 export { type ExtractTarget, extract } from './extract.ts';
-export type { FileOwn } from './frame-jobs.ts';
 export { followSealing, SealingGone } from './follow.ts';
+export type { FileOwn } from './frame-jobs.ts';
 export { keepReference, referenceDir } from './kept-references.ts';
 export {
   generateIdentity,
