@@ -187,7 +187,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
 }
 
 /** The 3-2-1 verdict on a point whose copies ended so. */
-function judgePoint(policy: Policy, copies: CopyOutcome[]): RuleVerdict {
+export function judgePoint(policy: Policy, copies: { copy: string; state: string }[]): RuleVerdict {
   return judgePolicy(policy, (name) => copies.some((o) => o.copy === name && o.state === 'verified'));
 }
 

@@ -4,9 +4,12 @@ import { durationSeconds } from '../policies/duration.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
 import type { CopyPolicy, Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix } from '../policies/recovery-point.ts';
+import type { Refusal } from '../policies/repair.ts';
 import { type ExpiredPoint, type ExpireRequest, expirePoints } from './expire-points.ts';
 import { runActivity } from './failure.ts';
+import { type ObjectsOfCopy, removeDamaged } from './remove-damaged.ts';
 import { assertNotHeld, removePoint } from './remove-point.ts';
+import { storesOf } from './stores-of.ts';
 
 /** What a retention worker is given: store credentials that get, list and delete. It alone can remove anything. */
 export interface RetentionDependencies {
@@ -63,6 +66,12 @@ export function createRetentionActivities(deps: RetentionDependencies) {
         }
         await removePoint(store, prefix);
       }),
+
+    /** Removes objects that are damaged, so that they can be put again. See removeDamaged. Idempotent. */
+    removeDamaged: (asked: ObjectsOfCopy): Promise<Refusal[]> =>
+      runActivity('remove damaged', async (tools) =>
+        removeDamaged(await storesOf(deps, asked.copy), trusted, asked, tools),
+      ),
 
     /**
      * Removes points from all copies, in the order given: those that nothing keeps, by what the stores hold now.

@@ -61,7 +61,7 @@ export function createTransferActivities(deps: TransferDependencies) {
         let hasBegun = attempt > 1;
         try {
           const store = await deps.store(target.copy);
-          const lock = await lockOptions(store, target);
+          const lock = await lockOptions(store, plannedCopy(target));
           for (;;) {
             const artifact = await followSealing(staged(target, ''), { signal, beginsWithinMs });
             if (!artifact) return null;
@@ -107,7 +107,7 @@ export function createTransferActivities(deps: TransferDependencies) {
     uploadCopy: (target: CopyTarget & { sent?: PendingPut | null }): Promise<void> =>
       runActivity('upload', async ({ signal, report, previous }) => {
         const store = await deps.store(target.copy);
-        const lock = await lockOptions(store, target);
+        const lock = await lockOptions(store, plannedCopy(target));
         const backup = await stagedBackup(target);
         const bytesTotal = backup.objects.reduce((sum, o) => sum + o.bytes, 0);
         const resume = { ...previous?.resume };
@@ -139,7 +139,8 @@ export function createTransferActivities(deps: TransferDependencies) {
         const { objects } = await stagedBackup(target);
         await verifyObjects(store, objects, (name) => keyOf(target, name), tools);
         if (!plannedCopy(target)?.lock) return;
-        for (const { name } of objects) assertLocked(target, store.name, await store.head(keyOf(target, name)));
+        for (const { name } of objects)
+          assertLocked(plannedCopy(target), store.name, await store.head(keyOf(target, name)));
       }),
 
     /**
@@ -152,14 +153,14 @@ export function createTransferActivities(deps: TransferDependencies) {
         const backup = await stagedBackup(target);
         const source = bytesSource(await readFile(staged(target, backupJsonName)));
         await assertChain(store, backup, trusted);
-        const lock = await lockOptions(store, target);
+        const lock = await lockOptions(store, plannedCopy(target));
         await placeWayOut(store, { ...lock, signal });
         const stored = await store.put(keyOf(target, backupJsonName), source, {
           metadata: metadata(target),
           ...lock,
           signal,
         });
-        assertLocked(target, store.name, stored);
+        assertLocked(plannedCopy(target), store.name, stored);
         return { publishedAt: stored.modifiedAt };
       }),
   };
@@ -191,7 +192,7 @@ async function completeSent(store: Store, sent: PendingPut, { lock }: PutOptions
 }
 
 /** Throws ChainBroken unless all that a point needs exists in the store. */
-async function assertChain(store: Store, backup: BackupJson, trusted: string[]): Promise<void> {
+export async function assertChain(store: Store, backup: BackupJson, trusted: string[]): Promise<void> {
   const seen = new Set([backup.id]);
   for (let { parent } = backup; parent !== null && !seen.has(parent); ) {
     seen.add(parent);
@@ -213,8 +214,7 @@ function plannedCopy({ plan, copy }: CopyTarget): PlannedCopy | undefined {
 }
 
 /** Throws CapabilityMissing where the store cannot lock and the policy asks for it. */
-async function lockOptions(store: Store, target: CopyTarget): Promise<Pick<PutOptions, 'lock'>> {
-  const planned = plannedCopy(target);
+export async function lockOptions(store: Store, planned?: PlannedCopy): Promise<Pick<PutOptions, 'lock'>> {
   if (!planned?.lock) return {};
   if (!(await store.capabilities()).lock) {
     throw new Failure('CapabilityMissing', `${store.name} has no Object Lock, which the policy asks for.`, {
@@ -225,8 +225,8 @@ async function lockOptions(store: Store, target: CopyTarget): Promise<Pick<PutOp
   return { lock: { mode: lock.mode, until: lockUntil(lock, deadlineMs, Date.now()) } };
 }
 
-function assertLocked(target: CopyTarget, store: string, stored: StoredObject): void {
-  const lock = plannedCopy(target)?.lock;
+export function assertLocked(planned: PlannedCopy | undefined, store: string, stored: StoredObject): void {
+  const lock = planned?.lock;
   const problem = lock ? lockProblem(lock, stored) : null;
   if (problem === null) return;
   throw new Failure('CapabilityMissing', `${stored.key} in ${store} is not as safe as promised: ${problem}.`, {

@@ -149,6 +149,16 @@ export function createProgram(execute: Execute): Command {
       (await import('./commands/backup-verify.ts')).backupVerify(context, { id, ...options }),
   );
 
+  on<[string], { copy?: string; wait: boolean }>(
+    backup
+      .command('repair')
+      .argument('<id>')
+      .description('put what is damaged or missing in a copy of a recovery point again, from another copy')
+      .option('--copy <name>', 'mend this copy only, also where the point never was')
+      .option('--wait', 'show how it goes until it has ended', false),
+    async (context, options, id) => (await import('./commands/repair.ts')).backupRepair(context, { id, ...options }),
+  );
+
   interface RestoreFlags {
     point?: string;
     from?: string;
@@ -214,6 +224,16 @@ export function createProgram(execute: Execute): Command {
       .option('--read', 'also read all of it, which takes the identity', false),
     async (context, options, source) =>
       (await import('./commands/wal-verify.ts')).walVerify(context, { source, ...options }),
+  );
+  on<[string], { copy?: string; wait: boolean }>(
+    wal
+      .command('repair')
+      .argument('<source>')
+      .description('put what is damaged or missing in a copy of it again, from another copy')
+      .option('--copy <name>', 'mend this copy only')
+      .option('--wait', 'show how it goes until it has ended', false),
+    async (context, options, source) =>
+      (await import('./commands/repair.ts')).walRepair(context, { source, ...options }),
   );
 
   const catalog = program.command('catalog').description('the index of recovery points');

@@ -43,7 +43,7 @@ async function knock(address: string): Promise<void> {
 }
 
 export interface StartOptions {
-  type: 'backup' | 'restore';
+  type: 'backup' | 'repair' | 'restore';
   source: string;
   input: object;
   /** What lists of workflows show, one line. */

@@ -59,7 +59,7 @@ export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
     classes: request.classes,
     critical: source.critical,
     priority: source.priority,
-    copies: policy.copies.map((c) => plannedCopy(c, source.calendar ?? policy.calendar, request.classes)),
+    copies: plannedCopies(policy, source.name, request.classes),
     sizeHistory: fulls.slice(0, historyMax).map((p) => storedBytes(p.backup)),
     contentHistory: points.slice(0, historyMax).map((p) => p.backup.content.sourceBytes),
     validationTimeoutMs: durationSeconds(policy.limits.validationTimeout) * 1000,
@@ -71,6 +71,12 @@ export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
 function opening({ windows }: SourcePolicy, timeZone: string, now: string): string | null {
   const { isOpen, until } = windowState(windows, timeZone, now);
   return isOpen ? null : until;
+}
+
+/** How a point of these classes lies in each copy. Of a source that the policy no longer has, by the common calendar. */
+export function plannedCopies(policy: Policy, source: string, classes: BackupClass[]): PlannedCopy[] {
+  const calendar = policy.sources.find((s) => s.name === source)?.calendar ?? policy.calendar;
+  return policy.copies.map((c) => plannedCopy(c, calendar, classes));
 }
 
 function plannedCopy(copy: CopyPolicy, calendar: CalendarPolicy, classes: BackupClass[]): PlannedCopy {

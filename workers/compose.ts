@@ -4,6 +4,8 @@ import { createCoordinationActivities } from '../activities/coordination.ts';
 import { createExpiryActivities } from '../activities/expiry.ts';
 import { createHostActivities } from '../activities/host.ts';
 import { createRecoveryActivities } from '../activities/recovery.ts';
+import { createRepairActivities } from '../activities/repair.ts';
+import { createRepairPlanActivities } from '../activities/repair-plan.ts';
 import { createRetentionActivities } from '../activities/retention.ts';
 import { createScheduleActivities } from '../activities/schedule.ts';
 import { createSlotActivities } from '../activities/slot.ts';
@@ -80,6 +82,7 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
             store,
             announce: (event, signal) => notify({ policies: policy.notifications, event, resolveSecret, signal }),
           }),
+          ...createRepairPlanActivities({ policy, catalog: index, store }),
           ...createScheduleActivities({ policy, catalog: index }),
           ...createExpiryActivities({ policy, catalog: index, store }),
           ...createSlotActivities({ client, policy }),
@@ -95,7 +98,7 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
           isRunning: isRunning(client),
         });
       case 'transfer':
-        return createTransferActivities({ policy, store });
+        return { ...createTransferActivities({ policy, store }), ...createRepairActivities({ policy, store }) };
       case 'retention':
         return createRetentionActivities({ policy, store });
       case 'validation':

@@ -2,6 +2,7 @@ import type { AdmissionState } from '../policies/admission.ts';
 import type { Due } from '../policies/calendar.ts';
 import type { Moment } from '../policies/moment.ts';
 import type { BackupClass, Level } from '../policies/recovery-point.ts';
+import type { RepairPart } from '../policies/repair.ts';
 import type { RuleVerdict } from '../policies/three-two-one.ts';
 
 /**
@@ -147,6 +148,40 @@ export interface RestoreResult {
   warnings: string[];
   /** Where recovery ended, when a moment was asked for; the time is that of the last transaction. */
   recovered?: { timeline: number; lsn: string; lastTransactionAt: string | null };
+}
+
+/**
+ * Workflow type `repair`, id `repair/SOURCE/…`. Puts what is damaged or missing in some copy again from a good one: of a
+ * point and what it is built upon, or of a source's WAL; and of the way out.
+ */
+export interface RepairInput {
+  /** Either this … */
+  pointId?: string;
+  /** … or the source of the WAL. */
+  walOf?: string;
+  /** Mend this copy only, also where the point never was. Default: every copy that should hold it. */
+  copy?: string;
+}
+
+/** What became of one part in one copy. */
+export interface RepairOutcome {
+  part: RepairPart;
+  copy: string;
+  /** `whole`: it was so; `damaged`: it still is; `unknown`: it could not be read. */
+  state: 'whole' | 'repaired' | 'damaged' | 'unknown';
+  /** Objects that were read. */
+  objects: number;
+  /** Objects that were put again, and the first hundred of their keys. */
+  repaired: number;
+  keys: string[];
+  /** What is still wrong, and why it could not be mended, one line each; the first hundred. */
+  problems: string[];
+}
+
+export interface RepairResult {
+  source: string;
+  /** One for each part and copy, in the order in which they were mended. */
+  outcomes: RepairOutcome[];
 }
 
 export const coordinatorWorkflowId = 'coordinator';

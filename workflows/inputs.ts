@@ -2,7 +2,7 @@ import { ApplicationFailure } from '@temporalio/workflow';
 import { z } from 'zod';
 import { moment } from '../policies/moment.ts';
 import { backupClass, level } from '../policies/recovery-point.ts';
-import type { BackupInput, RestoreInput, RetentionInput, ScheduledBackupInput } from './contracts.ts';
+import type { BackupInput, RepairInput, RestoreInput, RetentionInput, ScheduledBackupInput } from './contracts.ts';
 
 /** A schema for every field of the contract, and for no other. */
 type Fields<T> = Record<keyof T, z.ZodType>;
@@ -40,6 +40,16 @@ const restoreInput = z.strictObject({
   reason: name,
 } satisfies Fields<RestoreInput>);
 
+const repairInput = z
+  .strictObject({
+    pointId: name.optional(),
+    walOf: name.optional(),
+    copy: name.optional(),
+  } satisfies Fields<RepairInput>)
+  .refine(({ pointId, walOf }) => (pointId === undefined) !== (walOf === undefined), {
+    message: 'either a point or the source of WAL is to be named',
+  });
+
 const retentionInput = z
   .strictObject({
     source: name.optional(),
@@ -69,6 +79,14 @@ export function assertRestoreInput(input: RestoreInput): RestoreInput {
     restoreInput,
     input,
     'Give it as {"source": "NAME", "into": {"directory": "/PATH"}, "operator": "NAME", "reason": "TEXT"}, or let backupctl restore do it.',
+  );
+}
+
+export function assertRepairInput(input: RepairInput): RepairInput {
+  return assertFits(
+    repairInput,
+    input,
+    'Give it as {"pointId": "ID"} or {"walOf": "SOURCE"}, with "copy": "NAME" for that copy only.',
   );
 }
 

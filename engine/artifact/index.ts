@@ -37,6 +37,7 @@ export {
   type WalReading,
   type WalWriter,
 } from './wal-object.ts';
+export { readWholeWal } from './wal-whole.ts';
 export {
   type ArtifactWriter,
   blockOf,

@@ -1,3 +1,3 @@
 /** How to restore without this software: one script and one page, which lie beside the backups in every store. */
 export { assembleWayOut } from './assemble.ts';
-export { placeWayOut } from './place.ts';
+export { placeWayOut, wayOutFiles } from './place.ts';

@@ -4,6 +4,12 @@ import { assembleWayOut, type WayOutFile } from './assemble.ts';
 
 let files: WayOutFile[] | null = null;
 
+/** The script and the page of this version. */
+export function wayOutFiles(): WayOutFile[] {
+  files ??= Object.values(assembleWayOut());
+  return files;
+}
+
 export type WayOutOptions = Pick<PutOptions, 'lock' | 'signal'>;
 
 /**
@@ -13,8 +19,7 @@ export type WayOutOptions = Pick<PutOptions, 'lock' | 'signal'>;
  * Throws ObjectExists when something else lies under such a name, and what the store throws.
  */
 export async function placeWayOut(store: Store, { lock, signal }: WayOutOptions = {}): Promise<void> {
-  files ??= Object.values(assembleWayOut());
-  for (const { name, text } of files) {
+  for (const { name, text } of wayOutFiles()) {
     const source = bytesSource(text);
     const found = await store.head(name).catch((error: unknown) => {
       if (isFailure(error, 'ObjectMissing')) return null;

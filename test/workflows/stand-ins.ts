@@ -5,6 +5,8 @@ import type { CoordinationActivities, JobEnd } from '../../activities/coordinati
 import type { ExpiryActivities } from '../../activities/expiry.ts';
 import type { HostActivities } from '../../activities/host.ts';
 import type { RecoveryActivities } from '../../activities/recovery.ts';
+import type { RepairActivities } from '../../activities/repair.ts';
+import type { RepairPlanActivities } from '../../activities/repair-plan.ts';
 import type { RetentionActivities } from '../../activities/retention.ts';
 import type { ScheduleActivities } from '../../activities/schedule.ts';
 import type { SlotActivities } from '../../activities/slot.ts';
@@ -17,6 +19,8 @@ import { queues } from '../../policies/queues.ts';
 import { type Check, checkNames } from '../../policies/recovery-point.ts';
 
 type Activities = CoordinationActivities &
+  RepairPlanActivities &
+  RepairActivities &
   ScheduleActivities &
   ExpiryActivities &
   SlotActivities &
@@ -35,12 +39,15 @@ const places: Record<string, Step[]> = {
   [queues.coordination]: [
     ...(['planBackup', 'recordPoint', 'planPrune', 'recordPruned', 'announceJob', 'concludeJob'] as const),
     ...(['resolveLeftovers', 'requestSlot', 'releaseSlot', 'findJobs', 'watchHolders', 'decideBackup'] as const),
+    ...(['planRepair', 'recordRepair'] as const),
     ...(['expirySources', 'decideExpiry', 'recordExpired', 'concludeExpiry'] as const),
   ],
   [queues.backup('local')]: ['sealPoint', 'signPoint', 'discardStaging'],
   [queues.validation('local')]: ['checkSealed', 'testRestore'],
-  [queues.transfer('local')]: ['sendArtifact', 'uploadCopy', 'verifyCopy', 'publishCopy'],
-  [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints'],
+  [queues.transfer('local')]: [
+    ...(['sendArtifact', 'uploadCopy', 'verifyCopy', 'publishCopy', 'findDamage', 'putObjectsAgain'] as const),
+  ],
+  [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints', 'removeDamaged'],
   [queues.recovery('local')]: ['locatePoint', 'restorePoint'],
 };
 
@@ -150,6 +157,15 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
     const failed = copies.filter((c) => c.state === 'failed').length;
     return { rule: failed === 0 ? rule : { ...rule, satisfied: false, breaches: [`${failed} copies failed`] } };
   },
+  planRepair: ({ copy }) => {
+    const { source, pointId, host } = plan;
+    const copies = plan.copies.filter((c) => copy === undefined || c.name === copy);
+    return { source, what: pointId, host, parts: [{ part: { kind: 'point', source, pointId }, copies }] };
+  },
+  findDamage: () => ({ objects: 4, damages: [], next: null }),
+  removeDamaged: () => [],
+  putObjectsAgain: () => [],
+  recordRepair: () => {},
   planPrune: () => [],
   pruneCopy: () => {},
   recordPruned: () => {},

@@ -1,3 +1,4 @@
+import { isFailure } from '../../../policies/failure.ts';
 import { lsnOf, type TimelineHistory, type WalRange } from '../../../policies/wal.ts';
 import { parseWalKey, walPrefix } from '../../../policies/wal-bundle.ts';
 import { readWalHeader } from '../../artifact/index.ts';
@@ -27,8 +28,25 @@ export interface ContentsOptions {
   signal?: AbortSignal;
 }
 
-/** Lists a source's WAL: one request for a thousand ranges, and one for each timeline but the first. */
-export async function listWal({ store, source, trusted, signal }: ContentsOptions): Promise<WalContents> {
+interface OnDamage {
+  /** Told of each history file that is damaged, which is left out then. */
+  onDamage?(problem: string): void;
+}
+
+/** Failures that say something of an object of WAL itself. */
+export const walDamage = ['Corrupt', 'SignatureInvalid', 'FormatUnsupported', 'ObjectMissing', 'KeyWrong'] as const;
+
+/**
+ * Lists a source's WAL: one request for a thousand ranges, and one for each timeline but the first. Throws what is wrong
+ * with a history file, unless it is told to somebody.
+ */
+export async function listWal({
+  store,
+  source,
+  trusted,
+  signal,
+  onDamage,
+}: ContentsOptions & OnDamage): Promise<WalContents> {
   const contents: WalContents = { ranges: [], histories: [], strangers: [] };
   const historyKeys = new Map<number, string>();
   for await (const { key, bytes } of store.list(walPrefix(source))) {
@@ -39,8 +57,15 @@ export async function listWal({ store, source, trusted, signal }: ContentsOption
     else contents.strangers.push(key);
   }
   for (const [timeline, key] of historyKeys) {
-    const { header } = await readWalHeader({ store, source, key, trusted, ...(signal ? { signal } : {}) });
-    if (header.kind !== 'history') continue;
+    const object = await readWalHeader({ store, source, key, trusted, ...(signal ? { signal } : {}) }).catch(
+      (error: unknown) => {
+        if (!onDamage || !isFailure(error, ...walDamage)) throw error;
+        onDamage(error.message);
+        return null;
+      },
+    );
+    if (object?.header.kind !== 'history') continue;
+    const { header } = object;
     const ancestors = header.ancestors.map((a) => ({ timeline: a.timeline, until: lsnOf(a.until) }));
     contents.histories.push({ timeline, ancestors, key });
   }

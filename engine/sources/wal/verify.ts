@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import { gapsOf, lsnOf, lsnText, mergeRanges, timelinesOf, type WalGap, type WalRange } from '../../../policies/wal.ts';
-import { openWal, readWalHeader, type WalReading } from '../../artifact/index.ts';
-import { type ContentsOptions, listWal, type StoredRange } from './contents.ts';
+import { openWal, readWalHeader, readWholeWal, type WalReading } from '../../artifact/index.ts';
+import { type ContentsOptions, listWal, type StoredRange, walDamage } from './contents.ts';
 
 export interface VerifyWalOptions extends ContentsOptions {
   /**
@@ -34,21 +33,28 @@ const pageBytes = 8192;
  */
 export async function verifyWal(options: VerifyWalOptions): Promise<WalReport> {
   const { identity, onProgress, signal } = options;
-  const contents = await listWal(options);
-  const problems = contents.strangers.map((key) => `${key} does not belong there`);
+  const problems: string[] = [];
+  const contents = await listWal({ ...options, onDamage: (problem) => problems.push(problem) });
+  problems.push(...contents.strangers.map((key) => `${key} does not belong there`));
   const good: StoredRange[] = [];
   const clusters = new Set<string>();
-  const check = async (range: StoredRange) => {
+  const collecting = async (look: () => Promise<void>) => {
     signal?.throwIfAborted();
     try {
-      clusters.add(await checkRange({ ...options, key: range.key }, range, identity));
-      good.push(range);
+      await look();
     } catch (error) {
-      if (!isFailure(error, 'Corrupt', 'SignatureInvalid', 'FormatUnsupported', 'ObjectMissing', 'KeyWrong'))
-        throw error;
+      if (!isFailure(error, ...walDamage)) throw error;
       problems.push(error.message);
     }
   };
+  const check = (range: StoredRange) =>
+    collecting(async () => {
+      clusters.add(await checkObject({ ...options, key: range.key }, identity, range.bytes));
+      good.push(range);
+    });
+  for (const { key } of contents.histories) {
+    await collecting(async () => void clusters.add(await checkObject({ ...options, key }, identity)));
+  }
   for (let at = 0; at < contents.ranges.length; at += ahead) {
     await Promise.all(contents.ranges.slice(at, at + ahead).map(check));
     onProgress?.(Math.min(at + ahead, contents.ranges.length), contents.ranges.length);
@@ -64,25 +70,21 @@ export async function verifyWal(options: VerifyWalOptions): Promise<WalReport> {
 }
 
 /** Returns the cluster's identifier. */
-async function checkRange(reading: WalReading, range: StoredRange, identity: string | undefined): Promise<string> {
-  const { header, lineBytes } = await readWalHeader(reading);
-  if (lineBytes + header.cipher.bytes !== range.bytes) {
-    throw damaged(reading.key, `it has ${range.bytes} bytes instead of ${lineBytes + header.cipher.bytes}`);
+async function checkObject(reading: WalReading, identity?: string, listedBytes?: number): Promise<string> {
+  const { header, lineBytes } = await (identity === undefined ? readWalHeader(reading) : readWholeWal(reading));
+  const bytes = lineBytes + header.cipher.bytes;
+  if (listedBytes !== undefined && listedBytes !== bytes) {
+    throw damaged(reading.key, `it has ${listedBytes} bytes instead of ${bytes}`);
   }
   if (header.kind === 'range' && lsnOf(header.endLsn) - lsnOf(header.startLsn) !== BigInt(header.content.bytes)) {
     throw damaged(reading.key, 'its length is not that of its range');
   }
   if (identity === undefined) return header.systemIdentifier;
-  const hash = createHash('sha256');
-  for await (const chunk of await reading.store.get(reading.key, { offset: lineBytes }, reading.signal)) {
-    hash.update(chunk as Buffer);
-  }
-  if (hash.digest('hex') !== header.cipher.sha256) throw damaged(reading.key, 'its SHA-256 is not what was signed');
   const wal = await openWal(reading, identity);
   const step = 16 * 1024 * 1024;
   for (let at = 0; at < header.content.bytes; at += step) {
-    const bytes = await wal.read(at, Math.min(step, header.content.bytes - at));
-    if (header.kind === 'range') checkPages(reading.key, lsnOf(header.startLsn) + BigInt(at), bytes);
+    const plain = await wal.read(at, Math.min(step, header.content.bytes - at));
+    if (header.kind === 'range') checkPages(reading.key, lsnOf(header.startLsn) + BigInt(at), plain);
   }
   return header.systemIdentifier;
 }
