@@ -13,13 +13,14 @@ import {
 import { withHooks } from '../engine/sources/hooks.ts';
 import type { Source } from '../engine/sources/source.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
-import { fullInstead } from '../policies/chain.ts';
+import { divergence, fullInstead, isChainable } from '../policies/chain.ts';
 import { sourcePolicy } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import {
   backupJsonName,
   type Level,
   type SealedPoint,
+  type SourceFacts,
   sealedPoint,
   storedBytes,
   type Validation,
@@ -79,7 +80,7 @@ export function createHostActivities(deps: HostDependencies) {
         const probe = await source.probe();
         report({ bytesTotal: probe.estimatedBytes });
         const notes: string[] = [];
-        const base = await findBase(plan, (why) => notes.push(why));
+        const base = await findBase(plan, probe.facts, (why) => notes.push(why));
         const sealed = await withHooks(sourcePolicy(policy, plan.source), signal, () =>
           sealPoint({
             dir,
@@ -94,7 +95,7 @@ export function createHostActivities(deps: HostDependencies) {
             recipients: policy.keys.recipients,
             software: deps.software,
             signal,
-            withReference: plan.kind === 'files',
+            withReference: isChainable(plan.kind),
             others: base?.artifacts ?? [],
             seal: async (writer) => {
               const more = base ? { base } : {};
@@ -132,13 +133,19 @@ export function createHostActivities(deps: HostDependencies) {
   };
 
   /** What the point is compared with; null for a full one. */
-  async function findBase(plan: BackupPlan, onMissing: (why: string) => void): Promise<Base | null> {
+  async function findBase(
+    plan: BackupPlan,
+    facts: SourceFacts,
+    onMissing: (why: string) => void,
+  ): Promise<Base | null> {
     if (!plan.parent) return null;
     const { pointId, manifest } = plan.parent;
     const dir = referenceDir(policy.staging.path, { source: plan.source, pointId });
     const found = await openReference(dir, { id: pointId, manifest });
-    if (!('problem' in found)) return found;
-    onMissing(fullInstead(plan.level, found.problem));
+    const other = 'problem' in found ? null : divergence(plan.kind, found.facts, facts);
+    if (!('problem' in found) && other === null) return found;
+    const why = 'problem' in found ? found.problem : `${pointId} cannot be built upon, for ${other}`;
+    onMissing(fullInstead(plan.level, why));
     return null;
   }
 }

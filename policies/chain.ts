@@ -1,6 +1,7 @@
 import type { CopyPolicy, Policy } from './policy.ts';
-import type { BackupClass, BackupJson, Level, SourceKind } from './recovery-point.ts';
+import type { BackupClass, BackupJson, Level, SourceFacts, SourceKind } from './recovery-point.ts';
 import { eligibleAfter, ladderOf } from './tiers.ts';
+import { lsnOf } from './wal.ts';
 
 /** A point, as far as others may build upon it. */
 export interface ChainPoint {
@@ -32,8 +33,37 @@ export interface ChainRequest {
 /** Points in one chain at the most: each that is added is one more that must not be lost. */
 export const chainPointsMax = 50;
 
-/** Kinds of sources that can be compared with an earlier point. */
-const chainable: readonly SourceKind[] = ['files'];
+/**
+ * Kinds of sources that can be compared with an earlier point, and the facts by which one tells that it is of the same
+ * thing, in the same state as far as comparing goes.
+ */
+const chainable: Partial<Record<SourceKind, readonly string[]>> = {
+  files: ['path'],
+  // A standby's pages differ from its primary's in hints that are not logged; a new timeline is another history.
+  'postgres-physical': ['systemIdentifier', 'timeline', 'standby', 'dataChecksums', 'pageBytes'],
+};
+
+export function isChainable(kind: SourceKind): boolean {
+  return chainable[kind] !== undefined;
+}
+
+/**
+ * Why a source, as it is found now, cannot be compared with an earlier point of it, in words; null when it can.
+ *
+ * @param then facts of the point
+ * @param now facts of the source
+ */
+export function divergence(kind: SourceKind, then: SourceFacts, now: SourceFacts): string | null {
+  const other = chainable[kind]?.find((fact) => then[fact] !== now[fact]);
+  if (other !== undefined) return `its ${other} was ${then[other]}, and is ${now[other]}`;
+  const { startLsn } = then;
+  const { lsn } = now;
+  // Restored from a backup before that one, and started without a timeline of its own.
+  if (typeof startLsn === 'string' && typeof lsn === 'string' && lsnOf(lsn) < lsnOf(startLsn)) {
+    return `it had come to ${startLsn}, and is back at ${lsn}`;
+  }
+  return null;
+}
 
 /**
  * Chooses the point that a differential (the newest full one) or incremental backup (the newest of any level) is compared
@@ -50,7 +80,7 @@ export function chooseParent(
 ): { parent: Parent } | { parent: null; note: string | null } {
   if (request.level === 'full') return { parent: null, note: null };
   const full = (why: string) => ({ parent: null, note: fullInstead(request.level, why) });
-  if (!chainable.includes(request.kind)) return full(`${request.kind} sources are always backed up in full`);
+  if (!isChainable(request.kind)) return full(`${request.kind} sources are always backed up in full`);
   const candidates = points.filter((p) => request.level === 'incremental' || p.backup.level === 'full');
   let first: string | null = null;
   for (const point of candidates) {

@@ -1,10 +1,10 @@
 import { Failure } from '../../policies/failure.ts';
 import { giveBack } from '../give-back.ts';
-import type { BlockTarget, UnpackBlock } from './frame-jobs.ts';
+import type { BlockTarget, CompareJob, UnpackBlock } from './frame-jobs.ts';
 import { byFrame, windowsOf } from './frame-order.ts';
 import { acquireFramePool, FrameWriteError } from './frame-pool.ts';
 import { frameProblem, type PointReader } from './reader.ts';
-import type { Block } from './types.ts';
+import type { Block, Stretch } from './types.ts';
 
 /** One block and the place where its bytes belong; the file is created (0600) when it is not there. */
 export interface ExtractTarget extends BlockTarget {
@@ -27,13 +27,30 @@ interface Frame {
   offset: number;
   bytes: number;
   blocks: UnpackBlock[];
+  /** Blocks that are whole only once this and other frames were written, as often as they have stretches here. */
+  patched: PatchedBlock[];
+}
+
+/** A block on its way, put together in its place in the file. */
+type PatchedBlock = CompareJob['blocks'][number] & {
+  /** Stretches still to be written. */
+  missing: number;
+};
+
+/** What is written as it lies in a frame: a block, or a stretch of one. */
+interface Piece {
+  stretch: Stretch;
+  /** Null for a stretch of a block, whose hash is that of the whole. */
+  sha256: string | null;
+  patched: PatchedBlock | null;
+  target: BlockTarget;
 }
 
 /**
  * Writes blocks into files: windows of targets are sorted by where their frames lie, neighbouring frames come by one
- * ranged read, threads decompress, verify and write. Each block is read from the one artifact that has it: a chain is
- * not replayed. Memory stays at one window and a few ranges. Throws Corrupt (naming the frame), ChainBroken and
- * TargetUnusable.
+ * ranged read, threads decompress, verify and write. Each block, or stretch of one, is read from the one artifact that has
+ * it: a chain is not replayed. A block that was put together of stretches is read again and verified. Memory
+ * stays at one window and a few ranges. Throws Corrupt (naming the frame), ChainBroken and TargetUnusable.
  */
 export async function extract(
   reader: PointReader,
@@ -75,16 +92,35 @@ export async function extract(
         throw await frameProblem(reader, { artifact: frame.artifact, frameOffset: frame.offset }, problems[0].what);
       }
       onProgress?.(frame.blocks.reduce((sum, b) => sum + b.bytes, 0));
+      await verify(frame.patched.filter((block) => --block.missing === 0));
     } catch (error) {
       if (!(error instanceof FrameWriteError)) throw error;
-      throw new Failure('TargetUnusable', `The restored files cannot be written: ${error.message}.`, {
-        next:
-          error.errno === 'ENOSPC'
-            ? 'Free space there, or restore elsewhere.'
-            : 'Mend what is named, then restore again.',
-        cause: error,
-      });
+      throw new Failure(
+        'TargetUnusable',
+        `The restored files cannot be written, or not read again: ${error.message}.`,
+        {
+          next:
+            error.errno === 'ENOSPC'
+              ? 'Free space there, or restore elsewhere.'
+              : 'Mend what is named, then restore again.',
+          cause: error,
+        },
+      );
     }
+  }
+
+  /** Blocks whose last stretch was written. */
+  async function verify(patched: PatchedBlock[]): Promise<void> {
+    if (patched.length === 0) return;
+    const { problems } = await pool.compare({ blocks: patched });
+    const wrong = patched[problems[0]?.block ?? -1];
+    if (!wrong) return;
+    const end = wrong.fileOffset + wrong.bytes;
+    throw new Failure(
+      'Corrupt',
+      `The recovery point is damaged: bytes ${wrong.fileOffset} to ${end} of ${Buffer.from(wrong.path).toString()}, put together from ${reader.backup.id} and the points it needs, are not what the manifest names.`,
+      { next: 'Restore from another point, and take a full backup.' },
+    );
   }
 }
 
@@ -102,7 +138,7 @@ async function* fetched(
     const range = ahead.shift();
     return range && { frames: range.frames, bytes: await range.bytes };
   };
-  for await (const window of windowsOf(targets, ({ block }) => block)) {
+  for await (const window of windowsOf(piecesOf(targets), ({ stretch }) => stretch)) {
     for (const frames of rangesOf(window)) {
       const first = frames[0];
       const last = frames.at(-1);
@@ -120,11 +156,29 @@ async function* fetched(
   for (let range = await next(); range; range = await next()) yield range;
 }
 
+async function* piecesOf(targets: AsyncIterable<ExtractTarget>): AsyncGenerator<Piece> {
+  for await (const { block, ...target } of targets) {
+    if (!('stretches' in block)) {
+      yield { stretch: block, sha256: block.sha256, patched: null, target };
+      continue;
+    }
+    const { bytes, sha256, stretches } = block;
+    // What the file has besides its content is set once that is whole.
+    const { own, ...place } = target;
+    const patched = { ...target, bytes, sha256, missing: stretches.length };
+    let { fileOffset } = target;
+    for (const stretch of stretches) {
+      yield { stretch, sha256: null, patched, target: { ...place, fileOffset } };
+      fileOffset += stretch.bytes;
+    }
+  }
+}
+
 /** Frames in the order of each artifact, grouped into what one read brings. */
-function rangesOf(window: ExtractTarget[]): Frame[][] {
+function rangesOf(window: Piece[]): Frame[][] {
   const ranges: Frame[][] = [];
   let range: Frame[] = [];
-  for (const frame of byFrame(window, ({ block }) => block).map(frameOf)) {
+  for (const frame of byFrame(window, ({ stretch }) => stretch).map(frameOf)) {
     const first = range[0];
     const last = range.at(-1);
     const near = last && frame.offset - (last.offset + last.bytes) <= gapBytesMax;
@@ -139,18 +193,14 @@ function rangesOf(window: ExtractTarget[]): Frame[][] {
   return ranges;
 }
 
-function frameOf(targets: ExtractTarget[]): Frame {
-  const [first] = targets;
+function frameOf(pieces: Piece[]): Frame {
+  const [first] = pieces;
   if (!first) throw new RangeError('a frame without blocks');
   return {
-    artifact: first.block.artifact,
-    offset: first.block.frameOffset,
-    bytes: first.block.frameBytes,
-    blocks: targets.map(({ block, ...target }) => ({
-      offset: block.offset,
-      bytes: block.bytes,
-      sha256: block.sha256,
-      target,
-    })),
+    artifact: first.stretch.artifact,
+    offset: first.stretch.frameOffset,
+    bytes: first.stretch.frameBytes,
+    blocks: pieces.map(({ stretch: { offset, bytes }, sha256, target }) => ({ offset, bytes, sha256, target })),
+    patched: pieces.flatMap(({ patched }) => (patched ? [patched] : [])),
   };
 }

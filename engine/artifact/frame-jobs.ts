@@ -1,3 +1,5 @@
+import type { Run } from './blocks.ts';
+import type { KnownBlock, PageRule } from './pages.ts';
 import type { Piece, PieceResult } from './types.ts';
 
 /** What goes to a frame thread and comes back. */
@@ -14,7 +16,8 @@ export interface UnpackBlock {
   /** Within the decompressed frame. */
   offset: number;
   bytes: number;
-  sha256: string;
+  /** Null for a part of something that has a hash as a whole only. */
+  sha256: string | null;
   /** Where to write it; absent: only verify. */
   target?: BlockTarget;
 }
@@ -44,7 +47,24 @@ export interface UnpackJob {
   wantContent: boolean;
 }
 
-export type ThreadJob = PackJob | UnpackJob;
+/** Looks at a block before it is stored: all of it, some pages, or nothing may be new. */
+export interface ExamineJob {
+  seq: number;
+  kind: 'examine';
+  bytes: Uint8Array;
+  known: KnownBlock | null;
+  /** Null: compared whole. */
+  rule: PageRule | null;
+}
+
+/** Compares stretches of files, which were written in parts, with what they have to be as a whole. */
+export interface CompareJob {
+  seq: number;
+  kind: 'compare';
+  blocks: (BlockTarget & { bytes: number; sha256: string })[];
+}
+
+export type ThreadJob = PackJob | UnpackJob | ExamineJob | CompareJob;
 
 export interface BlockProblem {
   /** Index into the job's blocks; -1: the frame itself. */
@@ -67,6 +87,23 @@ export interface Unpacked {
   problems: BlockProblem[];
   content: Uint8Array<ArrayBuffer> | null;
 }
+export interface Examined {
+  seq: number;
+  kind: 'examined';
+  /** Of the whole block, lower-case hex. */
+  sha256: string;
+  /** Base64; null where pages are told apart by their LSN, or not at all. */
+  pages: string | null;
+  /** What is new; null: all of it. Nothing, when the block is the known one. */
+  runs: Run[] | null;
+  /** The bytes of the runs, one after the other. */
+  bytes: Uint8Array<ArrayBuffer>;
+}
+export interface Compared {
+  seq: number;
+  kind: 'compared';
+  problems: BlockProblem[];
+}
 export interface ThreadFailure {
   seq: number;
   kind: 'failed';
@@ -74,4 +111,4 @@ export interface ThreadFailure {
   errno: string;
   message: string;
 }
-export type ThreadReply = Packed | Unpacked | ThreadFailure;
+export type ThreadReply = Packed | Unpacked | Examined | Compared | ThreadFailure;

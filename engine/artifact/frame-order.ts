@@ -1,7 +1,7 @@
-import type { Block } from './types.ts';
+import type { Stretch } from './types.ts';
 
 /**
- * Blocks that come in the order of a manifest, gathered by frame and brought into the order of the artifact as far as a
+ * Blocks, or stretches of them, that come in the order of a manifest, gathered by frame and brought into the order of the artifact as far as a
  * window allows: a base backup's files come sorted in the one, and as a server found them in the other.
  */
 
@@ -17,7 +17,7 @@ const disorderedShare = 200;
  */
 export async function* windowsOf<T>(
   items: AsyncIterable<T>,
-  blockOf: (item: T) => Pick<Block, 'artifact' | 'frameOffset'>,
+  placeOf: (item: T) => Pick<Stretch, 'artifact' | 'frameOffset'>,
 ): AsyncGenerator<T[]> {
   let window: T[] = [];
   /** Where the last frame lay, by artifact. */
@@ -36,7 +36,7 @@ export async function* windowsOf<T>(
   try {
     for (let item = await next(); !item.done; item = await next()) {
       window.push(item.value);
-      const { artifact, frameOffset } = blockOf(item.value);
+      const { artifact, frameOffset } = placeOf(item.value);
       if (frameOffset < (lasts[artifact] ?? 0)) steps++;
       lasts[artifact] = frameOffset;
       const limit = steps > window.length / disorderedShare ? disorderedWindowBlocks : windowBlocks;
@@ -55,21 +55,17 @@ export async function* windowsOf<T>(
 }
 
 /** A window's items by frame, the frames in the order of each artifact. */
-export function byFrame<T>(window: T[], blockOf: (item: T) => Block): T[][] {
+export function byFrame<T>(window: T[], placeOf: (item: T) => Stretch): T[][] {
   const frames = new Map<string, T[]>();
   for (const item of window) {
-    const { artifact, frameOffset, frameBytes } = blockOf(item);
+    const { artifact, frameOffset, frameBytes } = placeOf(item);
     const name = `${artifact}:${frameOffset}:${frameBytes}`;
     const frame = frames.get(name);
     if (frame) frame.push(item);
     else frames.set(name, [item]);
   }
-  const placeOf = (frame: T[]) => {
-    const { artifact, frameOffset } = blockOf(frame[0] as T);
-    return { artifact, frameOffset };
-  };
   return [...frames.values()].sort((a, b) => {
-    const [x, y] = [placeOf(a), placeOf(b)];
+    const [x, y] = [placeOf(a[0] as T), placeOf(b[0] as T)];
     return x.artifact - y.artifact || x.frameOffset - y.frameOffset;
   });
 }

@@ -1,6 +1,18 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import type { Packed, PackJob, ThreadFailure, ThreadJob, ThreadReply, Unpacked, UnpackJob } from './frame-jobs.ts';
+import type {
+  Compared,
+  CompareJob,
+  Examined,
+  ExamineJob,
+  Packed,
+  PackJob,
+  ThreadFailure,
+  ThreadJob,
+  ThreadReply,
+  Unpacked,
+  UnpackJob,
+} from './frame-jobs.ts';
 import { portable } from './frame-post.ts';
 
 /** Threads shared by all jobs of this process; they end when the last user has let go. */
@@ -9,10 +21,16 @@ export interface FramePool {
   pack(job: Omit<PackJob, 'seq' | 'kind'>): Promise<Packed>;
   /** Rejects with an Error that carries `errno` when a block could not be written. */
   unpack(job: Omit<UnpackJob, 'seq' | 'kind'>): Promise<Unpacked>;
+  /** The bytes are handed over, and come back with the result as far as they are new. */
+  examine(job: Omit<ExamineJob, 'seq' | 'kind'>): Promise<Examined>;
+  /** Rejects with an Error that carries `errno` when a file could not be read. */
+  compare(job: Omit<CompareJob, 'seq' | 'kind'>): Promise<Compared>;
   release(): Promise<void>;
 }
 
-/** Raised when a thread could not write what it restored. */
+type Result = Exclude<ThreadReply, ThreadFailure>;
+
+/** Raised when a thread could not write what it restored, or not read it again. */
 export class FrameWriteError extends Error {
   readonly errno: string;
   constructor(failure: ThreadFailure) {
@@ -23,7 +41,7 @@ export class FrameWriteError extends Error {
 
 interface Waiting {
   job: ThreadJob;
-  resolve(reply: Packed | Unpacked): void;
+  resolve(reply: Result): void;
   reject(error: Error): void;
 }
 
@@ -53,7 +71,7 @@ export function acquireFramePool(): FramePool {
   pool.users++;
   let released = false;
   const run = (job: ThreadJob) =>
-    new Promise<Packed | Unpacked>((resolve, reject) => {
+    new Promise<Result>((resolve, reject) => {
       pool.queue.push({ job, resolve, reject });
       feed(pool);
     });
@@ -61,6 +79,8 @@ export function acquireFramePool(): FramePool {
     threads: pool.size,
     pack: async (job) => (await run({ ...job, kind: 'pack', seq: nextSeq++ })) as Packed,
     unpack: async (job) => (await run({ ...job, kind: 'unpack', seq: nextSeq++ })) as Unpacked,
+    examine: async (job) => (await run({ ...job, kind: 'examine', seq: nextSeq++ })) as Examined,
+    compare: async (job) => (await run({ ...job, kind: 'compare', seq: nextSeq++ })) as Compared,
     async release() {
       if (released) return;
       released = true;

@@ -35,18 +35,33 @@ export function buffersOf(job: ThreadJob): Set<ArrayBuffer> {
 }
 
 function viewsOf(job: ThreadJob): Uint8Array[] {
-  if (job.kind === 'unpack') {
-    return [job.compressed, ...job.blocks.flatMap((b) => (b.target ? [b.target.path] : []))];
+  switch (job.kind) {
+    case 'unpack':
+      return [job.compressed, ...job.blocks.flatMap((b) => (b.target ? [b.target.path] : []))];
+    case 'examine':
+      return [job.bytes];
+    case 'compare':
+      return job.blocks.map((b) => b.path);
+    case 'pack':
+      return job.pieces.flatMap((p) => (p.kind === 'bytes' ? [p.bytes] : p.kind === 'file' ? [p.path] : []));
   }
-  return job.pieces.flatMap((p) => (p.kind === 'bytes' ? [p.bytes] : p.kind === 'file' ? [p.path] : []));
 }
 
 function withViews<T extends ThreadJob>(job: T, move: (view: Uint8Array) => Uint8Array): T {
-  if (job.kind === 'unpack') {
-    const blocks = job.blocks.map((b) => (b.target ? { ...b, target: { ...b.target, path: move(b.target.path) } } : b));
-    return { ...job, compressed: move(job.compressed), blocks };
+  switch (job.kind) {
+    case 'unpack': {
+      const blocks = job.blocks.map((b) => {
+        return b.target ? { ...b, target: { ...b.target, path: move(b.target.path) } } : b;
+      });
+      return { ...job, compressed: move(job.compressed), blocks };
+    }
+    case 'examine':
+      return { ...job, bytes: move(job.bytes) };
+    case 'compare':
+      return { ...job, blocks: job.blocks.map((b) => ({ ...b, path: move(b.path) })) };
+    case 'pack':
+      return { ...job, pieces: job.pieces.map((p) => withView(p, move)) };
   }
-  return { ...job, pieces: job.pieces.map((p) => withView(p, move)) };
 }
 
 function withView(piece: Piece, move: (view: Uint8Array) => Uint8Array): Piece {

@@ -14,9 +14,21 @@ import { parentPort } from 'node:worker_threads';
 import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { setMtimeOf } from '../file-times.ts';
 import { giveBack, ownMemoryMin } from '../give-back.ts';
-import type { BlockProblem, BlockTarget, FileOwn, PackJob, ThreadJob, ThreadReply, UnpackJob } from './frame-jobs.ts';
+import type { Run } from './blocks.ts';
+import type {
+  BlockProblem,
+  BlockTarget,
+  CompareJob,
+  ExamineJob,
+  FileOwn,
+  PackJob,
+  ThreadJob,
+  ThreadReply,
+  UnpackJob,
+} from './frame-jobs.ts';
 import { buffersOf } from './frame-post.ts';
 import { frameBytesMax } from './limits.ts';
+import { changedRuns, pageHashes } from './pages.ts';
 import type { FileIdentity, Piece, PieceResult } from './types.ts';
 import { measureFrame } from './zstd-frames.ts';
 
@@ -80,23 +92,18 @@ function readFile(
 ): Pick<PieceResult, 'state' | 'errno'> {
   let fd: number;
   try {
-    fd = openSync(asPath(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NOATIME);
+    fd = openSync(asBuffer(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NOATIME);
   } catch (error) {
     if (errnoOf(error) !== 'EPERM') return unread(into, error);
     // O_NOATIME is for owners only.
     try {
-      fd = openSync(asPath(path), constants.O_RDONLY | constants.O_NOFOLLOW);
+      fd = openSync(asBuffer(path), constants.O_RDONLY | constants.O_NOFOLLOW);
     } catch (again) {
       return unread(into, again);
     }
   }
   try {
-    let at = 0;
-    while (at < into.length) {
-      const got = readSync(fd, into, at, into.length - at, offset + at);
-      if (got === 0) break;
-      at += got;
-    }
+    const at = readWhole(fd, into, offset);
     if (at < into.length) {
       into.fill(0, at);
       return { state: 'changed' };
@@ -150,7 +157,7 @@ function unpack(job: UnpackJob): ThreadReply {
   try {
     for (const [i, block] of job.blocks.entries()) {
       const bytes = content.subarray(block.offset, block.offset + block.bytes);
-      if (bytes.length !== block.bytes || sha256(bytes) !== block.sha256) {
+      if (bytes.length !== block.bytes || (block.sha256 !== null && sha256(bytes) !== block.sha256)) {
         problems.push({ block: i, what: 'is not what the manifest names' });
         continue;
       }
@@ -160,7 +167,7 @@ function unpack(job: UnpackJob): ThreadReply {
       if (open.fd < 0 || open.path !== path) {
         if (open.fd >= 0) closeSync(open.fd);
         open.fd = -1;
-        open.fd = openSync(asPath(target.path), constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_CREAT, 0o600);
+        open.fd = openSync(asBuffer(target.path), constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_CREAT, 0o600);
         open.path = path;
       }
       writeBlock(open.fd, bytes, target);
@@ -174,6 +181,64 @@ function unpack(job: UnpackJob): ThreadReply {
   const contentBytes = content.length;
   if (!job.wantContent) giveBack(content.buffer);
   return { seq: job.seq, kind: 'unpacked', contentBytes, problems, content: job.wantContent ? content : null };
+}
+
+function examine({ seq, bytes: given, known, rule }: ExamineJob): ThreadReply {
+  const bytes = asBuffer(given);
+  const found = sha256(bytes);
+  const hashes = rule?.since === null ? pageHashes(bytes, rule.bytes) : null;
+  const runs = newRuns(bytes, found, { known, rule, hashes });
+  let at = 0;
+  // Moved up within the same memory, which goes back as it came.
+  for (const run of runs ?? [{ offset: 0, bytes: bytes.length }]) {
+    if (run.offset > at) bytes.copyWithin(at, run.offset, run.offset + run.bytes);
+    at += run.bytes;
+  }
+  const pages = hashes?.toString('base64') ?? null;
+  const stored = at === 0 ? new Uint8Array() : new Uint8Array(given.buffer as ArrayBuffer, given.byteOffset, at);
+  return { seq, kind: 'examined', sha256: found, pages, runs, bytes: stored };
+}
+
+function newRuns(
+  bytes: Buffer,
+  found: string,
+  { known, rule, hashes }: Pick<ExamineJob, 'known' | 'rule'> & { hashes: Buffer | null },
+): Run[] | null {
+  if (known?.bytes === bytes.length && known.sha256 === found) return [];
+  const runs = known && rule ? changedRuns(bytes, known, rule, hashes) : null;
+  // The block is another one, so something has changed that does not say so.
+  if (runs?.length === 0 && known?.bytes === bytes.length) return null;
+  return runs?.[0]?.bytes === bytes.length ? null : runs;
+}
+
+function compare({ seq, blocks }: CompareJob): ThreadReply {
+  const problems: BlockProblem[] = [];
+  for (const [i, { path, fileOffset, bytes, sha256: expected, own }] of blocks.entries()) {
+    let fd = -1;
+    try {
+      fd = openSync(asBuffer(path), constants.O_RDONLY | constants.O_NOFOLLOW);
+      const got = readWhole(fd, input.subarray(0, bytes), fileOffset);
+      if (got < bytes || sha256(input.subarray(0, bytes)) !== expected) {
+        problems.push({ block: i, what: 'is not what the manifest names' });
+      } else if (own) setOwn(fd, own, path);
+    } catch (error) {
+      return { seq, kind: 'failed', errno: errnoOf(error), message: String(error) };
+    } finally {
+      if (fd >= 0) closeSync(fd);
+    }
+  }
+  return { seq, kind: 'compared', problems };
+}
+
+/** How much of it there was. */
+function readWhole(fd: number, into: Buffer, position: number): number {
+  let at = 0;
+  while (at < into.length) {
+    const got = readSync(fd, into, at, into.length - at, position + at);
+    if (got === 0) break;
+    at += got;
+  }
+  return at;
 }
 
 const pageBytes = 4096;
@@ -209,7 +274,7 @@ function sha256(bytes: Uint8Array): string {
   return hash('sha256', bytes);
 }
 
-function asPath(bytes: Uint8Array): Buffer {
+function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
@@ -217,11 +282,25 @@ function errnoOf(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
 }
 
+function done(job: ThreadJob): ThreadReply {
+  switch (job.kind) {
+    case 'pack':
+      return pack(job);
+    case 'unpack':
+      return unpack(job);
+    case 'examine':
+      return examine(job);
+    case 'compare':
+      return compare(job);
+  }
+}
+
 parentPort?.on('message', (job: ThreadJob) => {
-  const reply = job.kind === 'pack' ? pack(job) : unpack(job);
+  const reply = done(job);
   const transfer: ArrayBuffer[] = [];
   if (reply.kind === 'packed') transfer.push(reply.compressed.buffer);
   if (reply.kind === 'unpacked' && reply.content) transfer.push(reply.content.buffer);
+  if (reply.kind === 'examined') transfer.push(reply.bytes.buffer);
   parentPort?.postMessage(reply, transfer);
   // Whoever sent the job has handed its memory over.
   for (const memory of buffersOf(job)) giveBack(memory);

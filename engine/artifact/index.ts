@@ -1,6 +1,8 @@
 /** The sealed format: docs/format.md. */
 export { parseBackupJson, parseSealedJson, signBackupJson } from './backup-json.ts';
+export { inherited, patched } from './blocks.ts';
 export { assertSealedFor } from './encryption-check.ts';
+export { type EntryIndex, indexEntries } from './entry-index.ts';
 export { type ExtractTarget, extract } from './extract.ts';
 export { followSealing, SealingGone } from './follow.ts';
 export type { FileOwn } from './frame-jobs.ts';
@@ -15,6 +17,7 @@ export {
 } from './keys.ts';
 export { blockBytesMax, frameBytesMax } from './limits.ts';
 export { comparePaths } from './manifest.ts';
+export type { PageRule } from './pages.ts';
 export { openPoint, type PointReader } from './reader.ts';
 export { type Base, openReference } from './reference.ts';
 export { sortedEntries } from './sorted-entries.ts';
@@ -27,6 +30,7 @@ export type {
   Piece,
   PieceResult,
   Progress,
+  WholeBlock,
 } from './types.ts';
 export { verifyPoint } from './verify.ts';
 export {

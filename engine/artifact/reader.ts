@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { Failure, isFailure } from '../../policies/failure.ts';
 import {
@@ -11,13 +12,13 @@ import {
 import { giveBack } from '../give-back.ts';
 import { readBytes, type Store } from '../stores/index.ts';
 import { parseBackupJson, parseSealedJson } from './backup-json.ts';
-import { acquireFramePool } from './frame-pool.ts';
+import { acquireFramePool, type FramePool } from './frame-pool.ts';
 import { keyCheckOf, unwrapKey } from './keys.ts';
 import { frameBlocksMax, frameBytesMax } from './limits.ts';
 import { decodeManifest } from './manifest.ts';
 import { manifestLines } from './manifest-lines.ts';
 import { openStream, type StreamDecryptor } from './tink.ts';
-import type { ArtifactName, EntryWithBlocks } from './types.ts';
+import type { ArtifactName, EntryWithBlocks, Patchwork, Stretch } from './types.ts';
 import { sealedJsonName } from './writer.ts';
 
 /** A recovery point opened for reading. Everything it returns has been authenticated. */
@@ -207,9 +208,9 @@ async function* contentOf(reader: PointReader, path: string, signal?: AbortSigna
     for await (const entry of reader.entries()) {
       if (!wanted.equals(entry.path)) continue;
       const ahead: Promise<Uint8Array>[] = [];
-      for await (const frame of framesOf(entry)) {
+      for await (const part of framesOf(entry)) {
         signal?.throwIfAborted();
-        const bytes = openFrame(frame);
+        const bytes = 'stretches' in part ? openPatchwork(part) : openFrame(part);
         bytes.catch(() => {});
         ahead.push(bytes);
         if (ahead.length > pool.threads) yield (await ahead.shift()) ?? new Uint8Array();
@@ -220,16 +221,38 @@ async function* contentOf(reader: PointReader, path: string, signal?: AbortSigna
     throw corrupt(`${reader.backup.id} holds no ${path}`);
 
     async function openFrame(frame: FrameOfEntry): Promise<Uint8Array> {
-      const artifact = await reader.artifact(frame.artifact);
-      const compressed = await artifact.read(frame.frameOffset, frame.frameBytes);
-      const { content, problems } = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: true });
-      giveBack(compressed.buffer);
-      if (problems[0] || !content) throw await frameProblem(reader, frame, problems[0]?.what ?? 'is empty');
+      const content = await openContent(reader, pool, frame);
       return joined(frame.blocks.map((b) => content.subarray(b.offset, b.offset + b.bytes)));
+    }
+
+    async function openPatchwork({ stretches, bytes, sha256 }: Patchwork): Promise<Uint8Array> {
+      const block = Buffer.allocUnsafe(bytes);
+      let at = 0;
+      for (const stretch of stretches) {
+        const { offset, bytes: length, ...place } = stretch;
+        const content = await openContent(reader, pool, {
+          ...place,
+          blocks: [{ offset, bytes: length, sha256: null }],
+        });
+        block.set(content.subarray(offset, offset + length), at);
+        at += length;
+      }
+      if (hash('sha256', block) !== sha256) throw corrupt(`a block of ${path} is not what the manifest names`);
+      return block;
     }
   } finally {
     await pool.release();
   }
+}
+
+/** A frame, decompressed, in which the blocks named lie. */
+export async function openContent(reader: PointReader, pool: FramePool, frame: FrameOfEntry): Promise<Uint8Array> {
+  const artifact = await reader.artifact(frame.artifact);
+  const compressed = await artifact.read(frame.frameOffset, frame.frameBytes);
+  const { content, problems } = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: true });
+  giveBack(compressed.buffer);
+  if (problems[0] || !content) throw await frameProblem(reader, frame, problems[0]?.what ?? 'is empty');
+  return content;
 }
 
 /** The bytes of one entry in one frame: as they stand where they lie side by side, which is nearly always. */
@@ -253,17 +276,22 @@ export async function frameProblem(
   return corrupt(`the frame at ${frameOffset} of ${id}'s artifact ${what}`);
 }
 
-interface FrameOfEntry {
-  artifact: number;
-  frameOffset: number;
-  frameBytes: number;
-  blocks: { offset: number; bytes: number; sha256: string }[];
+interface FrameOfEntry extends Pick<Stretch, 'artifact' | 'frameOffset' | 'frameBytes'> {
+  blocks: { offset: number; bytes: number; sha256: string | null }[];
 }
 
-async function* framesOf(entry: EntryWithBlocks): AsyncGenerator<FrameOfEntry> {
+/** An entry's blocks as far as they follow each other in a frame; those that do not lie in one by themselves. */
+async function* framesOf(entry: EntryWithBlocks): AsyncGenerator<FrameOfEntry | Patchwork> {
   let frame: FrameOfEntry | null = null;
   let contentBytes = 0;
-  for await (const { artifact, frameOffset, frameBytes, offset, bytes, sha256 } of entry.blocks) {
+  for await (const block of entry.blocks) {
+    if ('stretches' in block) {
+      if (frame) yield frame;
+      frame = null;
+      yield block;
+      continue;
+    }
+    const { artifact, frameOffset, frameBytes, offset, bytes, sha256 } = block;
     // Blocks that name the same bytes again and again are given out a frame's worth at a time.
     const full = frame && (contentBytes + bytes > frameBytesMax || frame.blocks.length === frameBlocksMax);
     if (frame && (full || frame.frameOffset !== frameOffset || frame.artifact !== artifact)) {

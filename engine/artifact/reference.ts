@@ -4,7 +4,7 @@ import { open, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
-import { level } from '../../policies/recovery-point.ts';
+import { level, type SourceFacts, sourceFacts } from '../../policies/recovery-point.ts';
 import { decodeManifest } from './manifest.ts';
 import { manifestLines } from './manifest-lines.ts';
 import { orFull } from './sealed-file.ts';
@@ -27,6 +27,7 @@ const referenceNote = z.object({
   level,
   parent: z.string().nullable(),
   capturedAt: z.iso.datetime(),
+  facts: sourceFacts,
   /** SHA-256 of the sealed manifest that lies in the stores: ties the one to the other. */
   manifest: sha256,
   /** Of the reference itself. */
@@ -72,6 +73,8 @@ export interface Base {
   id: string;
   /** ISO-8601: when reading it began. */
   capturedAt: string;
+  /** Of its source, as it was. */
+  facts: SourceFacts;
   /** Its own artifact first. */
   artifacts: ArtifactName[];
   /** Sorted by path. Each call reads it anew. */
@@ -118,6 +121,7 @@ export async function openReference(
   return {
     id: note.id,
     capturedAt: note.capturedAt,
+    facts: note.facts,
     artifacts: header.artifacts,
     async *entries() {
       yield* (await read()).entries;

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { stretchesOf } from './blocks.ts';
 import { comparePaths, decodeEntry, encodeEntry } from './manifest.ts';
 import { orFull } from './sealed-file.ts';
 import type { Block, Entry } from './types.ts';
@@ -28,6 +29,7 @@ const chunkLength = 256 * 1024;
 /** What one of each takes up, roughly. */
 const entryBytes = 600;
 const blockBytes = 250;
+const stretchBytes = 100;
 
 /** @param scratchDir private to this call; the caller removes it */
 export function sortedEntries(
@@ -43,7 +45,7 @@ export function sortedEntries(
   return {
     add(entry, blocks) {
       batch.push({ entry, blocks });
-      weight += entryBytes + blocks.length * blockBytes;
+      weight += entryBytes + blocks.reduce((sum, b) => sum + blockBytes + stretchesOf(b).length * stretchBytes, 0);
     },
     async relieve() {
       if (weight < memoryMax) return;

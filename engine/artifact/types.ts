@@ -53,18 +53,35 @@ export interface FrameResult {
 }
 
 /**
- * Where one block's bytes lie: the artifact (index into the manifest header's list; 0 is the point's own), the
- * compressed frame, and the stretch within the decompressed frame.
+ * Where bytes lie: the artifact (index into the manifest header's list; 0 is the point's own), the compressed frame, and
+ * the stretch within the decompressed frame.
  */
-export interface Block {
+export interface Stretch {
   artifact: number;
   frameOffset: number;
   frameBytes: number;
   offset: number;
   bytes: number;
+}
+
+interface BlockFacts {
+  bytes: number;
   /** Of the block's bytes, lower-case hex. */
   sha256: string;
+  /** What the next point tells changed pages by where their LSN does not: 8 bytes of hash per page, base64. */
+  pages?: string;
 }
+
+/** A block that lies in one piece. */
+export interface WholeBlock extends Stretch, BlockFacts {}
+
+/** A block whose pages lie in several places: stretches that make it up, in order. Only as a whole it has a hash. */
+export interface Patchwork extends BlockFacts {
+  stretches: Stretch[];
+}
+
+/** A stretch of a file that the manifest has a hash of. */
+export type Block = WholeBlock | Patchwork;
 
 /** File types as in a tar or `find -type`. */
 export type EntryType = 'file' | 'directory' | 'symlink' | 'hardlink' | 'fifo' | 'char' | 'block';

@@ -3,12 +3,14 @@ import { Failure, isFailure } from '../../policies/failure.ts';
 import type { ObjectRole, SealedObject } from '../../policies/recovery-point.ts';
 import { giveBackChunk } from '../give-back.ts';
 import { passThrough } from './artifact-pass.ts';
+import { stretchesOf } from './blocks.ts';
 import type { UnpackBlock } from './frame-jobs.ts';
 import { byFrame, windowsOf } from './frame-order.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
 import { frameBlocksMax, frameCompressedMax } from './limits.ts';
 import { objectOf, openObject, type PointReader } from './reader.ts';
-import type { Block, EntryWithBlocks, Progress } from './types.ts';
+import type { EntryWithBlocks, Progress, Stretch } from './types.ts';
+import { verifyPatchworks } from './verify-patchworks.ts';
 import { measureFrame } from './zstd-frames.ts';
 
 export interface VerifyOptions {
@@ -136,7 +138,8 @@ async function verifyArtifact(
   try {
     await collecting(problem, async () => {
       await findOthers();
-      for await (const window of windowsOf(blocksOf(reader.entries(), report, problem), ({ block }) => block)) {
+      const stretches = stretchesIn(reader.entries(), report, problem);
+      for await (const window of windowsOf(stretches, ({ stretch }) => stretch)) {
         for (const frame of framesOf(window)) {
           signal.throwIfAborted();
           await (frame.artifact === 0 ? visit(frame) : visitOther(frame));
@@ -150,8 +153,11 @@ async function verifyArtifact(
       }
     });
     await collecting(problem, () => walkTo(stream.plainBytes));
-    compareObject(object, await pass.finish(), problem);
     await frames.idle();
+    if (parents === 'read' && report.problems.length === 0) {
+      await collecting(problem, () => verifyPatchworks(reader, pool, { onProblem: problem, signal }));
+    }
+    compareObject(object, await pass.finish(), problem);
     if (report.problems.length === 0 && frames.contentBytes() !== reader.backup.content.bytes) {
       problem(`the frames hold ${frames.contentBytes()} bytes, backup.json names ${reader.backup.content.bytes}`);
     }
@@ -200,7 +206,9 @@ async function verifyArtifact(
       problem(`${nameOf(frame)}: it needs a frame at ${frame.offset} of ${id}, which ends before`);
       return;
     }
-    if (parents === 'look') return;
+    // Stretches of blocks say nothing by themselves: they are read together.
+    const blocks = frame.blocks.filter((b) => b.sha256 !== null);
+    if (parents === 'look' || blocks.length === 0) return;
     await collecting(
       (what) => problem(`${nameOf(frame)}: it needs ${id}: ${what}`),
       async () => frames.check(frame, await other.read(frame.offset, frame.bytes), false),
@@ -271,17 +279,19 @@ function nameOf({ names }: FrameWithBlocks): string {
   return `${names[0] ?? 'no entry'}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
-interface NamedBlock {
-  block: Block;
+interface NamedStretch {
+  stretch: Stretch;
+  /** Null where only the block that it belongs to has one. */
+  sha256: string | null;
   name: string;
 }
 
-/** The manifest's blocks; counts what goes by. */
-async function* blocksOf(
+/** Where the manifest's blocks lie; counts what goes by. */
+async function* stretchesIn(
   entries: AsyncIterable<EntryWithBlocks>,
   report: VerifyReport,
   problem: (what: string) => void,
-): AsyncGenerator<NamedBlock> {
+): AsyncGenerator<NamedStretch> {
   for await (const entry of entries) {
     report.entries++;
     const name = Buffer.from(entry.path).toString();
@@ -289,7 +299,8 @@ async function* blocksOf(
     for await (const block of entry.blocks) {
       report.blocks++;
       size += block.bytes;
-      yield { block, name };
+      const sha256 = 'stretches' in block ? null : block.sha256;
+      for (const stretch of stretchesOf(block)) yield { stretch, sha256, name };
     }
     if (!entry.streamed && entry.type === 'file' && size !== entry.size) {
       problem(`${name}: its blocks hold ${size} bytes, its entry names ${entry.size}`);
@@ -298,17 +309,17 @@ async function* blocksOf(
 }
 
 /** By frame, in the order of each artifact. */
-function* framesOf(window: NamedBlock[]): Generator<FrameWithBlocks> {
-  for (const named of byFrame(window, ({ block }) => block)) {
+function* framesOf(window: NamedStretch[]): Generator<FrameWithBlocks> {
+  for (const named of byFrame(window, ({ stretch }) => stretch)) {
     for (let at = 0; at < named.length; at += frameBlocksMax) {
       const part = named.slice(at, at + frameBlocksMax);
-      const first = part[0]?.block;
+      const first = part[0]?.stretch;
       if (!first) continue;
       yield {
         artifact: first.artifact,
         offset: first.frameOffset,
         bytes: first.frameBytes,
-        blocks: part.map(({ block: { offset, bytes, sha256 } }) => ({ offset, bytes, sha256 })),
+        blocks: part.map(({ stretch: { offset, bytes }, sha256 }) => ({ offset, bytes, sha256 })),
         names: part.map(({ name }) => name),
       };
     }

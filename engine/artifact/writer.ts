@@ -15,13 +15,14 @@ import {
 } from '../../policies/recovery-point.ts';
 import { giveBack } from '../give-back.ts';
 import { removeFiles, syncDirectory } from './files.ts';
+import type { Examined, ExamineJob } from './frame-jobs.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
 import { generatePointKey, keyCheckOf, wrapKey } from './keys.ts';
 import { blockBytesMax, frameBytesMax } from './limits.ts';
 import { ManifestEncoder } from './manifest.ts';
 import { createReferenceFile, type ReferenceFile, referenceNames } from './reference.ts';
 import { createSealedFile, orFull, type SealedFile } from './sealed-file.ts';
-import type { ArtifactName, Block, Entry, FrameResult, Piece, PieceResult } from './types.ts';
+import type { ArtifactName, Block, Entry, FrameResult, Piece, PieceResult, WholeBlock } from './types.ts';
 
 export const sealedJsonName = 'sealed.json';
 export const compressionLevel = 3;
@@ -36,6 +37,11 @@ export interface ArtifactWriter {
    * handed over: the caller must not touch them afterwards. Of pieces that were known nothing is written.
    */
   frame(pieces: Piece[]): Promise<FrameResult>;
+  /**
+   * Looks at a block before it goes into a frame: what of it another point has. Its bytes are handed over, and come back
+   * as far as they are new.
+   */
+  examine(block: Omit<ExamineJob, 'seq' | 'kind'>): Promise<Examined>;
   /**
    * Reads a stream to its end, as frames of its own, and appends its blocks (≤ 1 MiB each) to the manifest, to the
    * entry given last, which is marked `streamed`. Returns its place in the decompressed artifact.
@@ -101,6 +107,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
     const result = await options.seal({
       maxInFlight: pool.threads * 2,
       frame: frames.frame,
+      examine: pool.examine,
       stream: frames.stream,
       entry: manifest.entry,
       block: manifest.block,
@@ -119,6 +126,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
       level: point.level,
       parent: point.parent,
       capturedAt: result.capturedAt,
+      facts: result.facts,
       manifest: sealedManifest.sha256,
     });
     const keyFile = path.join(dir, keyName);
@@ -255,7 +263,7 @@ function createFrameWriter(
 }
 
 /** The manifest's block for one piece of a frame. */
-export function blockOf(frame: FrameResult, piece: PieceResult): Block {
+export function blockOf(frame: FrameResult, piece: PieceResult): WholeBlock {
   return {
     artifact: 0,
     frameOffset: frame.frameOffset,

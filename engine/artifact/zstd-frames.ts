@@ -58,12 +58,18 @@ export async function* splitFrames(chunks: AsyncIterable<Buffer>, frameBytesMax:
   for await (const chunk of chunks) {
     const bytes: Buffer = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     let at = 0;
+    const frames: Buffer[] = [];
     for (let frame = measureFrame(bytes, at); frame !== 'short'; frame = measureFrame(bytes, at)) {
-      if (frame === 'none') throw damaged('what should be a zstd frame is none');
-      yield bytes.subarray(at, at + frame.frameBytes);
+      if (frame === 'none') {
+        yield* frames;
+        throw damaged('what should be a zstd frame is none');
+      }
+      frames.push(bytes.subarray(at, at + frame.frameBytes));
       at += frame.frameBytes;
     }
     rest = bytes.subarray(at);
+    // Nothing is looked at any more: whoever takes a frame may hand its memory over.
+    yield* frames;
     if (rest.length > frameBytesMax + headerBytesMax) throw damaged('a zstd frame is longer than the format allows');
   }
   if (rest.length > 0) throw damaged('it ends within a zstd frame');

@@ -43,7 +43,7 @@ export interface SourceProbe {
 export interface SealOptions {
   /** Private to this call, on the staging disk; the caller removes it afterwards. */
   scratchDir: string;
-  /** The point to compare with: only what has changed since is stored. Given to `files` alone. */
+  /** The point to compare with: only what has changed since is stored. Given to kinds that can (policies/chain.ts). */
   base?: Base;
   signal: AbortSignal;
   onProgress: (progress: Progress) => void;

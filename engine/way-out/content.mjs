@@ -10,9 +10,9 @@ import { damaged, Problem } from './problem.mjs';
 
 /** @typedef {{ store: string, trusted: string[], keyring: import('./point.mjs').Keyring }} Access how points are opened */
 
-/** Open at once; each holds some segments. */
-const openArtifacts = 16;
-/** 64 MiB: neighbours share frames, but a base backup has them in the order of its server. */
+/** Open at once; each holds some segments. A block may have pages of every point in its chain. */
+const openArtifacts = 64;
+/** 64 MiB: neighbours share frames, but a base backup has them in the order of its server. For a chain, one more a point. */
 const cachedFrames = 16;
 
 /** A point that was unlocked: its manifest, and its blocks wherever they lie. */
@@ -44,26 +44,28 @@ export class OpenPoint {
   }
 
   /** A block's bytes, which are those that were sealed. @param {Block} block @returns {Uint8Array} */
-  read({ artifact, frameOffset, frameBytes, offset, bytes, sha256 }) {
-    const frame = this.frame(artifact, frameOffset, frameBytes);
-    const content = frame.subarray(offset, offset + bytes);
+  read({ bytes, sha256, stretches }) {
+    const parts = stretches.map(({ artifact, frameOffset, frameBytes, offset, bytes: length }) => {
+      return this.frame(artifact, frameOffset, frameBytes).subarray(offset, offset + length);
+    });
+    const content = parts.length === 1 ? parts[0] : Buffer.concat(parts);
     if (content.length === bytes && createHash('sha256').update(content).digest('hex') === sha256) return content;
-    throw damaged(
-      `${this.artifact(artifact).name} is damaged: a block in the frame at ${frameOffset} is not what the manifest names.`,
-    );
+    const [{ artifact, frameOffset }, ...more] = stretches;
+    const where = `${this.artifact(artifact).name} is damaged: a block in the frame at ${frameOffset}`;
+    throw damaged(`${where}${more.length > 0 ? ', and others,' : ''} is not what the manifest names.`);
   }
 
   /** @param {number} artifact @param {number} offset @param {number} bytes */
   frame(artifact, offset, bytes) {
     const place = `${artifact}:${offset}:${bytes}`;
-    const known = this.frames.get(place);
-    if (known) return known;
-    const frame = readFrame(this.artifact(artifact), offset, bytes);
+    const frame = this.frames.get(place) ?? readFrame(this.artifact(artifact), offset, bytes);
+    // The one that was used longest ago comes first.
+    this.frames.delete(place);
+    this.frames.set(place, frame);
     for (const oldest of this.frames.keys()) {
-      if (this.frames.size < cachedFrames) break;
+      if (this.frames.size < cachedFrames + this.names.length) break;
       this.frames.delete(oldest);
     }
-    this.frames.set(place, frame);
     return frame;
   }
 

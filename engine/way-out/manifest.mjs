@@ -23,12 +23,15 @@ import { damaged } from './problem.mjs';
  * @property {[number, number]} device
  * @property {Record<string, Buffer>} xattrs
  */
-/** @typedef {{ artifact: number, frameOffset: number, frameBytes: number, offset: number, bytes: number, sha256: string }} Block */
+/** @typedef {{ artifact: number, frameOffset: number, frameBytes: number, offset: number, bytes: number }} Stretch */
+/** @typedef {{ bytes: number, sha256: string, stretches: Stretch[] }} Block one stretch, or several that make it up */
 /** @typedef {{ id: string, source: string }} ArtifactName */
 /** @typedef {{ kind: 'header', artifacts: ArtifactName[] } | { kind: 'entry', entry: Entry } | { kind: 'block', block: Block } | { kind: 'unstable' }} Item */
 
 const manifestFormat = 'backup-coordinator/manifest/1';
 const lineLengthMax = 16 * 1024 * 1024;
+/** Of one block. */
+const stretchesMax = 8192;
 /** @type {Record<string, EntryType>} */
 const types = { f: 'file', d: 'directory', l: 'symlink', h: 'hardlink', p: 'fifo', c: 'char', b: 'block' };
 
@@ -61,11 +64,11 @@ export function* readManifest(sealed, id) {
     } else if (line.blocks !== undefined && last) {
       if (!Array.isArray(line.blocks)) throw bad('a line of blocks holds none');
       for (const tuple of line.blocks) {
-        if (!isBlock(tuple, artifacts.length)) throw bad('what should be a block is none');
-        const [artifact, frameOffset, frameBytes, offset, bytes, sha256] = tuple;
+        const block = Array.isArray(tuple) ? blockOf(tuple, artifacts.length) : null;
+        if (!block) throw bad('what should be a block is none');
         seen.blocks++;
-        seen.bytes += bytes;
-        yield { kind: 'block', block: { artifact, frameOffset, frameBytes, offset, bytes, sha256 } };
+        seen.bytes += block.bytes;
+        yield { kind: 'block', block };
       }
     } else if (line.unstable !== undefined && last) {
       yield { kind: 'unstable' };
@@ -115,18 +118,37 @@ function parseLine(text) {
   }
 }
 
-/** @param {any} tuple @param {number} artifacts */
-function isBlock(tuple, artifacts) {
-  if (!Array.isArray(tuple) || tuple.length !== 6) return false;
+/** @param {any[]} tuple @param {number} artifacts @returns {Block | null} */
+function blockOf(tuple, artifacts) {
+  if (typeof tuple[1] === 'string') return patchworkOf(tuple, artifacts);
   const [artifact, frameOffset, frameBytes, offset, bytes, sha256] = tuple;
+  const stretch = stretchOf([artifact, frameOffset, frameBytes], offset, bytes, artifacts);
+  if (!stretch || typeof sha256 !== 'string' || tuple.length > 7) return null;
+  return { bytes, sha256, stretches: [stretch] };
+}
+
+/** A block that lies in several places. @param {any[]} tuple @param {number} artifacts @returns {Block | null} */
+function patchworkOf([bytes, sha256, frames, places, ...more], artifacts) {
+  if (!Array.isArray(frames) || !Array.isArray(places) || places.length > stretchesMax || more.length > 1) return null;
+  const stretches = [];
+  let sum = 0;
+  for (const place of places) {
+    const [frame, offset, length] = Array.isArray(place) && place.length === 3 ? place : [];
+    const stretch = isCount(frame, frames.length - 1) && stretchOf(frames[frame], offset, length, artifacts);
+    if (!stretch) return null;
+    stretches.push(stretch);
+    sum += length;
+  }
+  return sum > 0 && sum === bytes && sum <= frameBytesMax ? { bytes, sha256, stretches } : null;
+}
+
+/** @param {any} frame @param {any} offset @param {any} bytes @param {number} artifacts @returns {Stretch | null} */
+function stretchOf(frame, offset, bytes, artifacts) {
+  if (!Array.isArray(frame) || frame.length !== 3) return null;
+  const [artifact, frameOffset, frameBytes] = frame;
   const placed = isCount(artifact, artifacts - 1) && isCount(frameOffset) && isCount(frameBytes, frameStoredMax);
-  return (
-    placed &&
-    isCount(offset, frameBytesMax) &&
-    isCount(bytes, frameBytesMax - offset) &&
-    bytes > 0 &&
-    typeof sha256 === 'string'
-  );
+  const within = isCount(offset, frameBytesMax) && isCount(bytes, frameBytesMax - offset) && bytes > 0;
+  return placed && within ? { artifact, frameOffset, frameBytes, offset, bytes } : null;
 }
 
 /** @param {any} line @returns {Entry | null} */

@@ -4,7 +4,7 @@ import { Problem } from './problem.mjs';
 import { printable } from './text.mjs';
 
 /** @typedef {import('./content.mjs').OpenPoint} OpenPoint */
-/** @typedef {import('./manifest.mjs').Block} Block */
+/** @typedef {import('./manifest.mjs').Stretch} Stretch */
 
 /**
  * Reads all of a point: length and SHA-256 of every object, every segment, every frame without gap, every block.
@@ -54,16 +54,17 @@ export function verifyPoint(open, { onProblem, onBytes }) {
         const { block } = item;
         counts.blocks++;
         size += block.bytes;
-        if (block.artifact === 0) collecting(() => walk.to(block.frameOffset));
+        const own = block.stretches.filter(({ artifact }) => artifact === 0);
+        for (const { frameOffset } of own) collecting(() => walk.to(frameOffset));
         try {
           open.read(block);
           counts.bytes += block.bytes;
-          if (block.artifact === 0) walk.pass(block);
+          for (const stretch of own) walk.pass(stretch);
           onBytes(block.bytes);
         } catch (error) {
           if (!(error instanceof Problem) || error.kind !== 'damage') throw error;
           onProblem(`${name}: ${error.message}`);
-          if (block.artifact === 0) walk.skip(block);
+          for (const stretch of own) walk.skip(stretch);
         }
       }
     }
@@ -106,14 +107,14 @@ class FrameWalk {
     }
   }
 
-  /** A frame that was read for its blocks. @param {Block} block */
+  /** A frame that was read for its blocks. @param {Stretch} stretch */
   pass({ frameOffset, frameBytes }) {
     if (frameOffset !== this.at) return;
     this.contentBytes += this.open.frame(0, frameOffset, frameBytes).length;
     this.at = frameOffset + frameBytes;
   }
 
-  /** A frame that could not be read. @param {Block} block */
+  /** A frame that could not be read. @param {Stretch} stretch */
   skip({ frameOffset, frameBytes }) {
     this.skipped = true;
     if (frameOffset === this.at) this.at = frameOffset + frameBytes;

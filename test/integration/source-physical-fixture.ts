@@ -10,12 +10,14 @@ import { findPostgres, findPostgres18 } from '../../scripts/stack/find.ts';
 /** A cluster to back up, with a role that may replicate and nothing else. */
 export interface Cluster {
   dir: string;
-  server: PostgresInstance;
+  readonly server: PostgresInstance;
   /** Outside of the data directory. */
   tablespace: string;
   source(more?: Record<string, unknown>, password?: string): Source;
   /** Runs each statement by itself; returns the last one's rows. */
   sql(database: string, ...statements: string[]): Promise<Record<string, unknown>[]>;
+  /** Stops the server, does something to its files, and starts it again, on whatever port. */
+  restart(meanwhile?: (dataDir: string) => void): Promise<void>;
   remove(): Promise<void>;
 }
 
@@ -29,19 +31,23 @@ export async function postgresBinDirs(): Promise<{ 15: string; 18: string }> {
 
 export async function makeCluster(binDir: string, settings: Record<string, string> = {}): Promise<Cluster> {
   const dir = mkdtempSync(path.join(tmpdir(), 'source-cluster-'));
-  const server = await createPostgresInstance({
-    dataDir: path.join(dir, 'production'),
-    binDir,
-    password,
-    settings: { fsync: 'off', ...settings },
-  });
+  const start = () =>
+    createPostgresInstance({
+      dataDir: path.join(dir, 'production'),
+      binDir,
+      password,
+      settings: { fsync: 'off', ...settings },
+    });
+  let server = await start();
   const tablespace = path.join(dir, 'fast disk');
   mkdirSync(tablespace, { mode: 0o700 });
   const user = await unprivilegedUser();
   if (user) chownSync(tablespace, user.uid, user.gid);
   const cluster: Cluster = {
     dir,
-    server,
+    get server() {
+      return server;
+    },
     tablespace,
     source: (more = {}, secret = password) =>
       createPostgresPhysicalSource(
@@ -60,6 +66,11 @@ export async function makeCluster(binDir: string, settings: Record<string, strin
         { resolveSecret: async () => secret },
       ),
     sql: (database, ...statements) => runSql(server.uri(database), ...statements),
+    async restart(meanwhile) {
+      await server.stop();
+      meanwhile?.(server.dataDir);
+      server = await start();
+    },
     async remove() {
       await server.destroy();
       rmSync(dir, { recursive: true, force: true });

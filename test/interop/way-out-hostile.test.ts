@@ -3,8 +3,8 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync 
 import path from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Block, Entry } from '../../engine/artifact/index.ts';
 import { encodeEntry, manifestFormat } from '../../engine/artifact/manifest.ts';
+import type { Entry, WholeBlock } from '../../engine/artifact/types.ts';
 import { manifestName, type SealedPoint } from '../../policies/recovery-point.ts';
 import { entryOf, noise, openHere, reseal, sealHere, sealParts } from '../engine/artifact/sealing.ts';
 import { makeShelf, type Shelf } from './way-out-fixture.ts';
@@ -33,7 +33,7 @@ function publishResealed(
 /** A manifest with the given lines after its header. */
 function manifestOf(
   point: SealedPoint,
-  entries: [Entry, Block[]?][],
+  entries: [Entry, WholeBlock[]?][],
   others: { id: string; source: string }[] = [],
 ): Buffer {
   const artifacts = [{ id: point.id, source: point.source.name }, ...others];
@@ -58,13 +58,13 @@ describe('blocks that lie in other points', () => {
   async function publishIncrement(): Promise<{ first: SealedPoint; second: SealedPoint }> {
     const first = await sealParts(shelf.place, { old: noise(2.5 * MiB, 11) });
     const second = await sealParts(shelf.place, { new: noise(1000, 12) });
-    const blocksOf = async (point: SealedPoint, artifact: number): Promise<Block[]> => {
-      const blocks: Block[] = [];
+    const blocksOf = async (point: SealedPoint, artifact: number): Promise<WholeBlock[]> => {
+      const blocks: WholeBlock[] = [];
       for await (const entry of (await openHere(shelf.place, point)).entries())
-        for await (const block of entry.blocks) blocks.push({ ...block, artifact });
+        for await (const block of entry.blocks) blocks.push({ ...(block as WholeBlock), artifact });
       return blocks;
     };
-    const entries: [Entry, Block[]][] = [
+    const entries: [Entry, WholeBlock[]][] = [
       [root, []],
       [entryOf('new', { size: 1000 }), await blocksOf(second, 0)],
       [entryOf('old', { size: 2.5 * MiB }), await blocksOf(first, 1)],

@@ -1,4 +1,11 @@
-import { type Base, type Block, comparePaths, type Entry, type EntryWithBlocks } from '../../artifact/index.ts';
+import {
+  type Base,
+  type Block,
+  comparePaths,
+  type Entry,
+  type EntryWithBlocks,
+  inherited,
+} from '../../artifact/index.ts';
 
 /** What an earlier point has of a file. */
 export interface Before {
@@ -36,8 +43,7 @@ export function changesSince(base: Base): Changes {
       return {
         isUntouched: !known.unstable && isSame(known, entry) && msOf(entry.ctimeNs) < settledMs,
         async *blocks() {
-          // Its own artifact comes first in the new point's list, those of the base after it.
-          for await (const block of known.blocks) yield { ...block, artifact: block.artifact + 1 };
+          for await (const block of known.blocks) yield inherited(block);
         },
       };
     },

@@ -1,16 +1,12 @@
-import {
-  type ArtifactWriter,
-  type Block,
-  blockBytesMax,
-  blockOf,
-  type Entry,
-  sortedEntries,
-} from '../../artifact/index.ts';
+import { type ArtifactWriter, type Block, blockBytesMax, type Entry, sortedEntries } from '../../artifact/index.ts';
 import { endOfArchive, paddingOf, tarHeader } from '../files/tar.ts';
-import { createFramePacker } from '../frame-packer.ts';
+import { createBlockSealer, type Earlier } from './blocks.ts';
 import type { TarMember } from './untar.ts';
 
-/** Seals members of a server's archives as one pax tar, with a manifest that is sorted. */
+/**
+ * Seals members of a server's archives, with a manifest that is sorted: as one pax tar; or, compared with an earlier
+ * point, what has changed of their blocks.
+ */
 export interface MemberSealer {
   /** Its content is read into buffers that are given out one after the other, of at most 1 MiB. */
   add(member: TarMember, read: (into: Uint8Array) => Promise<unknown>): Promise<void>;
@@ -29,12 +25,11 @@ interface Pending {
   open: number;
 }
 
-export function createMemberSealer(writer: ArtifactWriter, scratchDir: string): MemberSealer {
+/** @param earlier what of the cluster an earlier point has, and how pages are told apart */
+export function createMemberSealer(writer: ArtifactWriter, scratchDir: string, earlier: Earlier): MemberSealer {
   const sorted = sortedEntries(writer, scratchDir);
-  const packer = createFramePacker<Pending>(writer, (pending, frame, piece) => {
-    pending.blocks.push(blockOf(frame, piece));
-    close(pending);
-  });
+  const { packer, ...sealing } = createBlockSealer(writer);
+  const isTar = earlier.index === null;
   let sourceBytes = 0;
   let entries = 0;
   let first: TarMember | null = null;
@@ -57,15 +52,26 @@ export function createMemberSealer(writer: ArtifactWriter, scratchDir: string): 
       first ??= member;
       for (const { path, mode } of early.splice(0)) await sealer.folder(path, mode, member);
       const pending: Pending = { entry: entryOf(member), blocks: [], open: 1 };
-      const { size } = pending.entry;
-      packer.bytes(tarHeader(pending.entry));
+      const { size, path } = pending.entry;
+      const rule = earlier.ruleFor(member.path);
+      const known = size > 0 ? earlier.index?.blocksOf(path) : undefined;
+      if (isTar) packer.bytes(tarHeader(pending.entry));
       for (let at = 0; at < size; at += blockBytesMax) {
         const bytes = Buffer.allocUnsafeSlow(Math.min(blockBytesMax, size - at));
         await read(bytes);
+        const index = at / blockBytesMax;
         pending.open++;
-        await packer.block({ kind: 'bytes', bytes, hash: true }, bytes.length, pending);
+        await sealing.add({ bytes, rule, known: (await known?.next())?.value ?? null }, (block) => {
+          pending.blocks[index] = block;
+          close(pending);
+        });
       }
-      packer.bytes(Buffer.alloc(paddingOf(size)));
+      await known?.return(undefined);
+      if (isTar) {
+        // The tar's padding comes after its content.
+        if (rule) await sealing.settled();
+        packer.bytes(Buffer.alloc(paddingOf(size)));
+      }
       close(pending);
       sourceBytes += size;
       entries++;
@@ -82,7 +88,8 @@ export function createMemberSealer(writer: ArtifactWriter, scratchDir: string): 
     },
 
     async finish() {
-      packer.bytes(endOfArchive(packer.contentBytes()));
+      await sealing.settled();
+      if (isTar) packer.bytes(endOfArchive(packer.contentBytes()));
       await packer.settled();
       await sorted.finish();
       return { bytes: packer.contentBytes(), sourceBytes, entries };

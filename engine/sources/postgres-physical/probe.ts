@@ -53,6 +53,7 @@ export async function inspectCluster(client: pg.Client, name: string): Promise<C
       lsn,
       standby: (await setting(client, 'in_hot_standby')) === 'on',
       dataChecksums: (await setting(client, 'data_checksums')) === 'on',
+      pageBytes: Number(await setting(client, 'block_size')),
       walSegment: await setting(client, 'wal_segment_size'),
       programs: binDir,
     },

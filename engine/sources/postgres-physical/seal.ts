@@ -4,14 +4,17 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { divergence } from '../../../policies/chain.ts';
+import { Failure } from '../../../policies/failure.ts';
 import type { PostgresPhysicalSource } from '../../../policies/policy.ts';
-import type { ArtifactWriter, Progress } from '../../artifact/index.ts';
+import { type ArtifactWriter, type Base, type EntryIndex, indexEntries, type Progress } from '../../artifact/index.ts';
 import { type Connection, connect } from '../postgres/connection.ts';
 import { holdWal } from '../postgres/replication.ts';
 import type { SealOptions, SealResult } from '../source.ts';
 import { type BackupEvent, type BaseBackup, baseBackup, type Tablespace } from './base-backup.ts';
 import { backupFailure, damageOf } from './failures.ts';
 import { createMemberSealer, type MemberSealer } from './members.ts';
+import { pageRuleFor } from './pages.ts';
 import { type Cluster, inspectCluster } from './probe.ts';
 import { ByteReader, readTar } from './untar.ts';
 
@@ -22,6 +25,7 @@ const leftOut = ['standby.signal', 'recovery.signal'];
 /**
  * Seals a whole cluster from one base backup: data directory and tablespaces as one tree (`pg_tblspc/OID/…`), the WAL
  * that makes it consistent, and its backup manifest. The server reads every file once, and verifies page checksums.
+ * Compared with a base, only the pages and blocks that have changed since are stored.
  */
 export async function sealCluster(
   policy: PostgresPhysicalSource,
@@ -36,15 +40,19 @@ export async function sealCluster(
     if (warnings.length < warningsMax) warnings.push(line);
   });
   let backup: BaseBackup | null = null;
+  let index: EntryIndex | null = null;
   const abandon = () => backup?.abandon();
   signal.addEventListener('abort', abandon, { once: true });
   try {
     const cluster = await inspectCluster(client, policy.name);
+    const since = options.base ? startOf(options.base, cluster, policy.name) : null;
+    const ruleFor = pageRuleFor(cluster.facts, since);
+    index = options.base ? await indexEntries(options.base, options.scratchDir) : null;
     const unheld = await holdWal(client, `backup_${randomBytes(6).toString('hex')}`);
     if (unheld !== null) warnings.push(`the server could not be made to keep its WAL for the backup: ${unheld}`);
     signal.throwIfAborted();
     backup = baseBackup(client, { label: policy.name, checkpoint: policy.checkpoint });
-    const members = createMemberSealer(writer, options.scratchDir);
+    const members = createMemberSealer(writer, options.scratchDir, { index, ruleFor });
     const captured = await capture(backup, { cluster, members, options });
     if (captured.refused) damage.judge(captured.refused, policy);
     const content = await members.finish();
@@ -56,15 +64,25 @@ export async function sealCluster(
         ...captured.facts,
         damagedPages: damage.pages(),
       },
-      content: { format: 'pax-tar', ...content, unstable: 0 },
+      content: { format: index ? 'blocks' : 'pax-tar', ...content, unstable: 0 },
     };
   } catch (error) {
     signal.throwIfAborted();
     throw backupFailure(error, connection, policy.name);
   } finally {
     signal.removeEventListener('abort', abandon);
+    await index?.close();
     await client.end().catch(() => {});
   }
+}
+
+/** Where the base began. Throws SourceFailed when the cluster is no longer what it was when the base was chosen. */
+function startOf(base: Base, { facts }: Cluster, name: string): string {
+  const why = divergence('postgres-physical', base.facts, facts);
+  if (why === null) return String(base.facts.startLsn);
+  throw new Failure('SourceFailed', `${name} cannot be compared with ${base.id} any more: ${why}.`, {
+    next: 'Nothing is to be done: it is tried again by itself, as a full backup.',
+  });
 }
 
 interface Capture {

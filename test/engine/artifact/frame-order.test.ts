@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { byFrame, windowsOf } from '../../../engine/artifact/frame-order.ts';
-import type { Block } from '../../../engine/artifact/index.ts';
+import type { WholeBlock } from '../../../engine/artifact/types.ts';
 
-const blockAt = (frameOffset: number, artifact = 0): Block => ({
+const blockAt = (frameOffset: number, artifact = 0): WholeBlock => ({
   artifact,
   frameOffset,
   frameBytes: 10,
@@ -11,14 +11,14 @@ const blockAt = (frameOffset: number, artifact = 0): Block => ({
   bytes: 1,
   sha256: 'ab'.repeat(32),
 });
-const itself = (block: Block) => block;
+const itself = (block: WholeBlock) => block;
 
-async function collect(blocks: AsyncIterable<Block>): Promise<Block[][]> {
-  const windows: Block[][] = [];
+async function collect(blocks: AsyncIterable<WholeBlock>): Promise<WholeBlock[][]> {
+  const windows: WholeBlock[][] = [];
   for await (const window of windowsOf(blocks, itself)) windows.push(window);
   return windows;
 }
-async function* stream(blocks: Iterable<Block>): AsyncGenerator<Block> {
+async function* stream(blocks: Iterable<WholeBlock>): AsyncGenerator<WholeBlock> {
   yield* blocks;
 }
 
