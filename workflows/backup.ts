@@ -13,14 +13,15 @@ import type { HostActivities } from '../activities/host.ts';
 import type { CopyOfPoint, RetentionActivities } from '../activities/retention.ts';
 import type { ValidationActivities } from '../activities/validation.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
+import { fullInstead } from '../policies/chain.ts';
 import { formatDuration } from '../policies/progress.ts';
 import { queues } from '../policies/queues.ts';
-import type { Check, Validation } from '../policies/recovery-point.ts';
-import { type Copies, sendCopies } from './backup-copies.ts';
+import type { Check, Level, Validation } from '../policies/recovery-point.ts';
+import { type Copies, type Sending, sendCopies } from './backup-copies.ts';
 import { concludeBackup, showBackup } from './backup-end.ts';
 import { BackupJob } from './backup-job.ts';
 import type { BackupInput, BackupResult, BackupStatus } from './contracts.ts';
-import { asJobFailure, messageOf, timeoutOf } from './failure.ts';
+import { asJobFailure, messageOf, timeoutOf, typeOf } from './failure.ts';
 import { assertBackupInput } from './inputs.ts';
 import { long, patient, short, testing } from './options.ts';
 import { withSlot } from './slot.ts';
@@ -77,20 +78,10 @@ async function planInWindow(job: BackupJob, asked: Required<BackupInput>): Promi
 
 /** What is done while holding a slot. At least one copy is whole when this returns. */
 async function makePoint(job: BackupJob, plan: BackupPlan): Promise<Copies> {
-  const host = proxyActivities<HostActivities>({ ...long, taskQueue: queues.backup(plan.host) });
   const quick = proxyActivities<HostActivities>({ ...short, taskQueue: queues.backup(plan.host) });
-  const sending = sendCopies(job, plan);
   let published = false;
   try {
-    try {
-      job.sealed(await job.phase('seal', () => host.sealPoint(plan)));
-      const validation = await job.phase('validate', () => validate(plan));
-      job.validated(validation);
-      await quick.signPoint({ plan, validation });
-    } catch (error) {
-      await sending.takeBack();
-      throw error;
-    }
+    const sending = await sealValid(job, plan);
     const made = await job.phase('upload', () => sending.finish());
     published = made.copies.some((c) => c.state === 'verified');
     if (published) return made;
@@ -110,6 +101,32 @@ async function makePoint(job: BackupJob, plan: BackupPlan): Promise<Copies> {
       job.leaves({ staging: true });
       log.warn('what was staged could not be removed yet', { pointId: plan.pointId, error: messageOf(error) });
     }
+  }
+}
+
+/**
+ * Seals, validates and signs, and sends meanwhile. A point that is built upon others and does not pass is taken again as a
+ * full one: something that has changed was missed, or the others are damaged.
+ */
+async function sealValid(job: BackupJob, plan: BackupPlan): Promise<Sending> {
+  const host = proxyActivities<HostActivities>({ ...long, taskQueue: queues.backup(plan.host) });
+  const quick = proxyActivities<HostActivities>({ ...short, taskQueue: queues.backup(plan.host) });
+  const sending = sendCopies(job, plan);
+  let level: Level = 'full';
+  try {
+    const sealed = await job.phase('seal', () => host.sealPoint(plan));
+    job.sealed(sealed);
+    level = sealed.level;
+    const validation = await job.phase('validate', () => validate(plan));
+    job.validated(validation);
+    await quick.signPoint({ plan, validation });
+    return sending;
+  } catch (error) {
+    await sending.takeBack();
+    if (level === 'full' || typeOf(error) !== 'ValidationFailed') throw error;
+    job.warn(`${fullInstead(level, 'what was made did not pass')} ${messageOf(error)}`);
+    await quick.discardStaging({ source: plan.source, pointId: plan.pointId, published: false });
+    return sealValid(job, { ...plan, level: 'full', parent: null });
   }
 }
 

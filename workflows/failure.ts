@@ -7,6 +7,12 @@ export function messageOf(error: unknown): string {
   return root instanceof Error ? root.message : String(root);
 }
 
+/** The type of what is behind an error, as declared in policies/failure.ts; null for what is no failure of ours. */
+export function typeOf(error: unknown): string | null {
+  const root = rootOf(error);
+  return root instanceof ApplicationFailure ? (root.type ?? null) : null;
+}
+
 /**
  * What a workflow throws at its end. Temporal's own timeouts become failures of ours, with words and a next step;
  * everything else stays as it is.

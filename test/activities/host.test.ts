@@ -42,7 +42,7 @@ function stage(pointId: string, day: number, parent: string | null = null): void
   writeFileSync(path.join(dir, 'reference.ndjson.zst'), pointId);
   writeFileSync(
     path.join(dir, 'reference.json'),
-    JSON.stringify({ id: pointId, level, parent, capturedAt, manifest: sha256, sha256 }),
+    JSON.stringify({ id: pointId, level, parent, capturedAt, facts: {}, manifest: sha256, sha256 }),
   );
   writeFileSync(path.join(dir, 'data'), 'sealed');
 }

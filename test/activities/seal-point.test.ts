@@ -17,7 +17,7 @@ import { parseBackupJson } from '../../engine/artifact/index.ts';
 import { createFilesSource } from '../../engine/sources/index.ts';
 import type { BackupPlan } from '../../policies/backup-plan.ts';
 import { filesSource, type Policy } from '../../policies/policy.ts';
-import { backupJsonName, type Validation } from '../../policies/recovery-point.ts';
+import { backupJsonName, type SealedPoint, type Validation } from '../../policies/recovery-point.ts';
 import { makePlace, type Place } from '../engine/artifact/sealing.ts';
 import { signer, trusted } from '../engine/catalog/points.ts';
 import { policyOf } from '../policies/policies.ts';
@@ -31,6 +31,8 @@ let host: ReturnType<typeof createHostActivities>;
 /** Jobs that are still running, by workflow id. */
 let running: Set<string>;
 let reads: number;
+/** Where the source says that it lies. */
+let probed: string;
 let socket: Server;
 
 const plan: BackupPlan = { ...usualPlan, pointId: 'shop-1' };
@@ -50,6 +52,7 @@ beforeEach(() => {
   const dir = mkdtempSync(path.join(place.dir, 'test-'));
   tree = path.join(dir, 'tree');
   staging = path.join(dir, 'staging');
+  probed = tree;
   mkdirSync(tree);
   for (let i = 0; i < 5; i++) writeFileSync(path.join(tree, `${i}.txt`), `file ${i}`.repeat(1000));
   // A socket is not backed up, which is worth a warning.
@@ -66,6 +69,7 @@ beforeEach(() => {
     policy,
     source: async () => ({
       ...files,
+      probe: async () => ({ ...(await files.probe()), facts: { path: probed } }),
       seal: (writer, options) => {
         reads += 1;
         return files.seal(writer, options);
@@ -105,6 +109,19 @@ describe('sealing onto the staging disk', () => {
     writeFileSync(path.join(dirOf('shop-1'), 'data.tar.zst.tink'), 'half of it');
     expect(await seal()).toMatchObject({ sourceBytes: 30_000 });
     expect(readFileSync(path.join(dirOf('shop-1'), 'data.tar.zst.tink'), 'latin1')).not.toContain('half of it');
+  });
+
+  test('compares with the point that was planned, unless the source turns out to be another one; then it says so', async () => {
+    await seal();
+    const sealed = JSON.parse(readFileSync(path.join(dirOf('shop-1'), 'sealed.json'), 'utf8')) as SealedPoint;
+    const manifest = sealed.objects.find((o) => o.role === 'manifest')?.sha256 ?? '';
+    await activityEnvironment().run(host.discardStaging, { source: 'shop', pointId: 'shop-1', published: true });
+    const since = { ...plan, level: 'incremental', parent: { pointId: 'shop-1', manifest, from: 'disk' } } as const;
+    expect(await seal({ ...since, pointId: 'shop-2' })).toMatchObject({ level: 'incremental' });
+    probed = '/elsewhere';
+    const other = await seal({ ...since, pointId: 'shop-3' });
+    expect(other.level).toBe('full');
+    expect(other.warnings).toContainEqual(expect.stringContaining(`its path was ${tree}, and is /elsewhere`));
   });
 
   test('removes what jobs that are gone had staged, and nothing of those that run', async () => {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { ArtifactWriter } from '../../engine/artifact/index.ts';
 import {
   generateSigningKey,
   publicKeyOf,
@@ -10,12 +11,19 @@ import {
   signBackupJson,
   verifyPoint,
 } from '../../engine/artifact/index.ts';
-import type { ArtifactWriter } from '../../engine/artifact/index.ts';
 import { unprivilegedUser } from '../../engine/sites/index.ts';
 import { backupJsonName, storedBytes } from '../../policies/recovery-point.ts';
 import { failureOf, makePlace, type Place } from '../engine/artifact/sealing.ts';
 import { type SealedSource, sealSource } from '../engine/sources/conformance.ts';
-import { allGoods, type Cluster, fillCluster, makeCluster, postgresBinDirs, runSql, withServer } from './source-physical-fixture.ts';
+import {
+  allGoods,
+  type Cluster,
+  fillCluster,
+  makeCluster,
+  postgresBinDirs,
+  runSql,
+  withServer,
+} from './source-physical-fixture.ts';
 
 /** Clusters compared with earlier points, page by page. */
 
@@ -58,7 +66,12 @@ async function restored(cluster: Cluster, { reader }: SealedSource): Promise<Rec
   const hashes = named
     .filter((name) => !ofTheBackup.test(name))
     .sort()
-    .map((name) => [name, createHash('sha256').update(readFileSync(path.join(into, name))).digest('hex')]);
+    .map((name) => [
+      name,
+      createHash('sha256')
+        .update(readFileSync(path.join(into, name)))
+        .digest('hex'),
+    ]);
   rmSync(path.dirname(into), { recursive: true });
   return Object.fromEntries(hashes);
 }
@@ -238,6 +251,9 @@ describe.each([
       if (user) chownSync(file, user.uid, user.gid);
     });
     const failure = await failureOf(seal(cluster, point));
-    expect(failure).toMatchObject({ type: 'SourceFailed', message: expect.stringContaining('timeline was 1, and is 2') });
+    expect(failure).toMatchObject({
+      type: 'SourceFailed',
+      message: expect.stringContaining('timeline was 1, and is 2'),
+    });
   }, 600_000);
 });

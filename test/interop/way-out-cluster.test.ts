@@ -4,11 +4,11 @@ import { expect, test } from '@jest/globals';
 import { unprivilegedUser } from '../../engine/sites/index.ts';
 import { freePort } from '../../engine/sites/ports.ts';
 import { findPostgres } from '../../scripts/stack/find.ts';
-import { sealSource } from '../engine/sources/conformance.ts';
+import { type SealedSource, sealSource } from '../engine/sources/conformance.ts';
 import { fillCluster, makeCluster, password } from '../integration/source-physical-fixture.ts';
 import { makeShelf, run } from './way-out-fixture.ts';
 
-test('restore.mjs brings a PostgreSQL cluster back, and the commands that it prints start it', async () => {
+test('restore.mjs brings a PostgreSQL cluster back from a chain, and the commands that it prints start it', async () => {
   const { binDir } = await findPostgres();
   const cluster = await makeCluster(binDir);
   const shelf = await makeShelf();
@@ -21,8 +21,20 @@ test('restore.mjs brings a PostgreSQL cluster back, and the commands that it pri
   const asUser = user ? ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups'] : [];
   try {
     await fillCluster(cluster);
-    const { point } = await sealSource(shelf.place, cluster.source());
+    const chained = (since: SealedSource | null) =>
+      sealSource(shelf.place, cluster.source(), undefined, undefined, { since, trusted: [shelf.trusted] });
+    const full = await chained(null);
+    shelf.publish(full.point);
+    // Pages of the same blocks lie in one point and in the other.
+    await cluster.sql(
+      'Shop é',
+      `UPDATE goods SET code = 'new' WHERE id % 5000 = 1`,
+      'DELETE FROM elsewhere WHERE id = 2',
+    );
+    const { point } = await chained(full);
     shelf.publish(point);
+    const checked = await run([process.execPath, shelf.scriptFile, 'verify', shelf.store, point.id, ...shelf.keys]);
+    expect(checked).toMatchObject({ code: 0, stderr: '' });
     const args = ['restore', shelf.store, point.id, '--identity', shelf.identityFile, '--trusted', shelf.trusted];
     const { code, stdout, stderr } = await run([process.execPath, shelf.scriptFile, ...args, '--into', into]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -46,7 +58,8 @@ test('restore.mjs brings a PostgreSQL cluster back, and the commands that it pri
       return rows.trim();
     };
     expect(await count('Shop é', 'goods')).toBe('20000');
-    expect(await count('Shop é', 'elsewhere')).toBe('10000');
+    expect(await count('Shop é', `goods WHERE code = 'new'`)).toBe('4');
+    expect(await count('Shop é', 'elsewhere')).toBe('9999');
     expect(await count('archive', 'old')).toBe('1000');
   } finally {
     await run([...asUser, 'pg_ctl', 'stop', '--pgdata', into, '--mode=immediate'], { env, cwd: place });

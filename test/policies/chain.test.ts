@@ -1,6 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { type ChainRequest, chainOf, chainPointsMax, chooseParent, isWholeIn } from '../../policies/chain.ts';
+import {
+  type ChainRequest,
+  chainOf,
+  chainPointsMax,
+  chooseParent,
+  divergence,
+  isWholeIn,
+} from '../../policies/chain.ts';
 import { type ChainPointChoices, chainPoint } from './chain-points.ts';
 import { policyOf } from './policies.ts';
 
@@ -105,6 +112,38 @@ describe('the parent of a backup', () => {
     expect(chooseParent(frozen, points, request)).toMatchObject({ note: expect.stringContaining('thawed first') });
     expect(chooseParent(half, points, request)).toMatchObject({ parent: { pointId: 'f1', from: 'offsite' } });
     expect(chooseParent(frozen, [chainPoint('f1')], request)).toMatchObject({ parent: { pointId: 'f1' } });
+  });
+});
+
+describe('a point of a cluster', () => {
+  const then = {
+    systemIdentifier: '7',
+    timeline: 1,
+    standby: false,
+    dataChecksums: true,
+    pageBytes: 8192,
+    startLsn: '1/A0',
+  };
+  const now = { ...then, lsn: '1/B0' };
+  const why = (more: Partial<Record<keyof typeof now, string | number | boolean>>) =>
+    divergence('postgres-physical', then, { ...now, ...more });
+
+  test('is one to compare with while the cluster is the same one, goes on from there, and is read likewise', () => {
+    expect(why({})).toBeNull();
+    expect(why({ lsn: '1/A0' })).toBeNull();
+    expect(why({ systemIdentifier: '8' })).toBe('its systemIdentifier was 7, and is 8');
+    expect(why({ timeline: 2 })).toBe('its timeline was 1, and is 2');
+    expect(why({ standby: true })).toBe('its standby was false, and is true');
+    expect(why({ dataChecksums: false })).toBe('its dataChecksums was true, and is false');
+    expect(why({ pageBytes: 16_384 })).toBe('its pageBytes was 8192, and is 16384');
+    expect(why({ lsn: '0/FFFFFFFF' })).toBe('it had come to 1/A0, and is back at 0/FFFFFFFF');
+  });
+
+  test('is chosen like one of a tree', () => {
+    const points = week.map(({ backup: { id, parent, level } }) =>
+      chainPoint(id, { ...(parent === null ? {} : { parent }), level, kind: 'postgres-physical' }),
+    );
+    expect(chosen(points, { kind: 'postgres-physical' })).toMatchObject({ parent: { pointId: 'i2' } });
   });
 });
 

@@ -81,6 +81,35 @@ describe('a backup', () => {
     expect(steps.end().level).toBe('full');
   });
 
+  test('takes a point again as a full one when one that is built upon others does not pass, and says why', async () => {
+    const levels: string[] = [];
+    steps.on('planBackup', () => ({
+      ...plan,
+      level: 'incremental',
+      parent: { pointId: 'old', manifest: '', from: 'disk' },
+    }));
+    steps.on('sealPoint', ({ level, parent }) => {
+      levels.push(`${level} ${parent?.pointId}`);
+      return { level, sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
+    });
+    steps.on('testRestore', () => [
+      levels.length === 1
+        ? { check: 'restore_test', passed: false, details: '', error: 'a page is missing', durationMs: 1 }
+        : { check: 'restore_test', passed: true, details: 'fine', durationMs: 1 },
+    ]);
+    const result = await backUp();
+    expect(levels).toEqual(['incremental old', 'full undefined']);
+    expect(steps.done.filter((d) => !d.includes(' ')).slice(2, 9)).toEqual([
+      ...['sealPoint', 'checkSealed', 'testRestore', 'discardStaging'],
+      ...['sealPoint', 'checkSealed', 'testRestore'],
+    ]);
+    // What was sent of the first is taken back before the second is sent.
+    const atEast = steps.done.filter((d) => d.endsWith(' east'));
+    expect(atEast.slice(0, 3)).toEqual(['sendArtifact east', 'withdrawCopy east', 'sendArtifact east']);
+    expect(result).toMatchObject({ level: 'full', outcome: 'succeeded' });
+    expect(result.warnings).toEqual([expect.stringMatching(/full backup, though incremental .*a page is missing/)]);
+  });
+
   test('has the host keep what the next one can be compared with, once it is published', async () => {
     const published = () => steps.inputs.flatMap((i) => (i.step === 'discardStaging' ? [i.input] : []));
     await backUp();

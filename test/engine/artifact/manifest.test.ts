@@ -41,6 +41,21 @@ const blockAt = (n: number): Block => ({
   sha256: n.toString(16).padStart(64, '0'),
 });
 
+/** Of which two stretches lie in one frame; with hashes of its pages, or without. */
+const patchworkAt = (n: number): Block => {
+  const frame = { artifact: 0, frameOffset: n * 10, frameBytes: 10 };
+  return {
+    bytes: 9,
+    sha256: n.toString(16).padStart(64, '0'),
+    stretches: [
+      { ...frame, offset: 7, bytes: 2 },
+      { ...frame, frameOffset: n, offset: 0, bytes: 3 },
+      { ...frame, offset: n, bytes: 4 },
+    ],
+    ...(n % 2 === 0 ? { pages: 'AAECAwQFBgc=' } : {}),
+  };
+};
+
 const bytes = (max: number) =>
   fc.uint8Array({ minLength: 1, maxLength: max }).map((b) => Buffer.from(b.map((x) => x || 1)));
 const number32 = fc.nat(4_294_967_295);
@@ -84,7 +99,7 @@ describe('the manifest', () => {
         fc.nat(600),
         async (some, n) => {
           const sorted = some.sort((a, b) => comparePaths(a.path, b.path));
-          const blocks = Array.from({ length: n }, (_, i) => blockAt(i));
+          const blocks = Array.from({ length: n }, (_, i) => (i % 3 === 2 ? patchworkAt(i) : blockAt(i)));
           const written = sorted.map((e, i) => ({ ...e, blocks: i === 0 ? blocks : [] }));
           const found = await decode(encode(written));
           expect(found.map(plain)).toEqual(written.map(plain));
@@ -189,6 +204,14 @@ describe('a damaged manifest is refused:', () => {
     'without a hash': [0, 0, 10, 0, 5],
     'with a number for a hash': [0, 0, 10, 0, 5, 7],
     'with something more': [0, 0, 10, 0, 5, hash, 1],
+    'in stretches that are none': [5, hash, [[0, 0, 10]], [[0, 0]]],
+    'in stretches of no frame': [5, hash, [[0, 0, 10]], [[1, 0, 5]]],
+    'in stretches of no artifact': [5, hash, [[1, 0, 10]], [[0, 0, 5]]],
+    'in stretches that sum up to something else': [5, hash, [[0, 0, 10]], [[0, 0, 4]]],
+    'in stretches beyond what a frame may hold': [5, hash, [[0, 0, 10]], [[0, 4 * MiB, 5]]],
+    'in more stretches than there may be': [9000, hash, [[0, 0, 10]], Array(9000).fill([0, 0, 1])],
+    'in no stretches': [0, hash, [], []],
+    'in stretches, larger than a frame': [8 * MiB, hash, [[0, 0, 10]], Array(2).fill([0, 0, 4 * MiB])],
   };
   for (const [name, tuple] of Object.entries(hostileBlocks)) {
     test(`a block ${name}`, async () => {

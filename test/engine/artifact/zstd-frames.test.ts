@@ -66,6 +66,17 @@ describe('a stream of frames', () => {
     );
   });
 
+  test('gives each frame out for good: its memory may go elsewhere with it', async () => {
+    const memory = new Uint8Array(frameOf(300_000)).buffer;
+    const bytes = memory.byteLength;
+    const found: number[] = [];
+    for await (const frame of splitFrames(inChunks(Buffer.from(memory), []), 1_000_000)) {
+      found.push(frame.length);
+      structuredClone(memory, { transfer: [memory] });
+    }
+    expect(found).toEqual([bytes]);
+  });
+
   test('that ends within a frame, or holds something else, is damaged', async () => {
     const frame = frameOf(1000);
     for (const bytes of [
