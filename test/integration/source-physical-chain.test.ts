@@ -12,7 +12,7 @@ import {
   verifyPoint,
 } from '../../engine/artifact/index.ts';
 import { unprivilegedUser } from '../../engine/sites/index.ts';
-import { backupJsonName, storedBytes } from '../../policies/recovery-point.ts';
+import { artifactNames, backupJsonName, storedBytes } from '../../policies/recovery-point.ts';
 import { failureOf, makePlace, type Place } from '../engine/artifact/sealing.ts';
 import { type SealedSource, sealSource } from '../engine/sources/conformance.ts';
 import {
@@ -151,7 +151,11 @@ describe.each([
       const user = await unprivilegedUser();
       await cluster.restart((dataDir) => {
         const as = user ? { uid: user.uid, gid: user.gid } : {};
-        execFileSync(path.join(binDir, 'pg_checksums'), ['--disable', '--pgdata', dataDir], { ...as, cwd: '/' });
+        execFileSync(path.join(binDir, 'pg_checksums'), ['--disable', '--pgdata', dataDir], {
+          ...as,
+          cwd: '/',
+          stdio: 'ignore',
+        });
       });
     }
     await fillCluster(cluster);
@@ -215,6 +219,15 @@ describe.each([
 
   test('is verified with all that it takes from other points; what is damaged there is found', async () => {
     expect((await verifyPoint(second.reader, { signal })).problems).toEqual([]);
+    const file = path.join(full.dir, artifactNames['pax-tar']);
+    const sound = readFileSync(file);
+    const damaged = Buffer.from(sound);
+    const middle = damaged.length >> 1;
+    damaged[middle] = (damaged[middle] ?? 0) ^ 1;
+    writeFileSync(file, damaged);
+    const { problems } = await verifyPoint(second.reader, { signal });
+    writeFileSync(file, sound);
+    expect(problems.join()).toContain(full.point.id);
   });
 
   test('is restored from no point that wrongly leaves a page out: its validation finds it', async () => {
