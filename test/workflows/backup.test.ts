@@ -92,6 +92,7 @@ describe('a backup', () => {
       levels.push(`${level} ${parent?.pointId}`);
       return { level, sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
     });
+    steps.on('sendArtifact', () => ({ key: 'artifact', bytes: 1, sha256: '', token: 'upload' }));
     steps.on('testRestore', () => [
       levels.length === 1
         ? { check: 'restore_test', passed: false, details: '', error: 'a page is missing', durationMs: 1 }
