@@ -82,8 +82,3 @@ function createCutter(stretches: Stretch[]) {
     }
   };
 }
-
-/** A block that lies in one piece, as frames are asked for it. */
-export function isWhole(block: Block): block is WholeBlock {
-  return !('stretches' in block);
-}
