@@ -1,4 +1,4 @@
-import type { Block, Stretch, WholeBlock } from './types.ts';
+import type { Block, Stretch } from './types.ts';
 
 /** Where a block's bytes lie, in order. */
 export function stretchesOf(block: Block): Stretch[] {
