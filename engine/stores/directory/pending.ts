@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { ObjectFacts, PendingPut } from '../store.ts';
@@ -21,11 +21,19 @@ export function pendingPath(root: string, token: string): string | null {
   return tokenForm.test(token) ? path.join(root, pendingName, token) : null;
 }
 
+/** Begins with what it is for, so that the little that a crash leaves of a put's first moment is found by its token. */
+function newToken(key: string): string {
+  return shortHash(folderOf(key)) + shortHash(key) + randomBytes(8).toString('hex');
+}
+
+const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/') + 1);
+const shortHash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 8);
+
 /** The token of an earlier attempt at this very put, or a new one. */
 export async function tokenFor(root: string, key: string, promised: ObjectFacts, resume?: string): Promise<string> {
   const earlier = resume === undefined ? null : await readPending(root, resume);
   const isSame = earlier?.key === key && earlier.bytes === promised.bytes && earlier.sha256 === promised.sha256;
-  return isSame ? earlier.token : randomBytes(16).toString('hex');
+  return isSame ? earlier.token : newToken(key);
 }
 
 export async function readPending(root: string, token: string): Promise<PendingRecord | null> {
@@ -47,21 +55,32 @@ export async function removePending(root: string, token: string): Promise<void> 
   await removeFile(`${file}.json`);
 }
 
+/** Of puts of this very key, whole or not, of any process: it is written once, so they can never come true. */
+export async function removePendingOf(root: string, key: string): Promise<void> {
+  for await (const { token, key: found } of allPending(root)) {
+    if (found === key || (found === '' && token.slice(8, 16) === shortHash(key))) await removePending(root, token);
+  }
+}
+
 /**
- * Puts under way whose key passes, of any process. One that ends meanwhile is not told. What a crash left too early to be
- * of a key has the key ''.
+ * Puts under way whose key starts with the prefix, of any process. One that ends meanwhile is not told. Of what a crash
+ * left too early to have a key, all for the prefix '', and for a folder what would have been an object in it.
  */
-export async function* allPending(
-  root: string,
-  takes: (key: string) => boolean,
-): AsyncGenerator<PendingPut & { startedAt: string }> {
+export async function* pendingUnder(root: string, prefix: string): AsyncGenerator<PendingPut & { startedAt: string }> {
+  for await (const pending of allPending(root)) {
+    const { key, token } = pending;
+    if (key === '' ? prefix === '' || token.startsWith(shortHash(prefix)) : key.startsWith(prefix)) yield pending;
+  }
+}
+
+/** Without a key: what a crash left too early. */
+async function* allPending(root: string): AsyncGenerator<PendingPut & { startedAt: string }> {
   const folder = path.join(root, pendingName);
   const files = (await entriesOf(folder)).map((e) => e.name.toString());
   const tokens = new Map(files.map((name) => [name.split('.')[0] ?? '', name]));
   for (const [token, name] of tokens) {
     if (!tokenForm.test(token)) continue;
     const { key, bytes, sha256 } = (await readPending(root, token)) ?? { key: '', bytes: 0, sha256: '' };
-    if (!takes(key)) continue;
     try {
       const { mtime } = await stat(path.join(folder, name));
       yield { key, bytes, sha256, token, startedAt: mtime.toISOString() };

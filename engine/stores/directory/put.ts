@@ -2,12 +2,12 @@ import { link } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import { factsOf, isGrowing } from '../put-source.ts';
-import type { PendingPut, Store, StoredObject } from '../store.ts';
+import type { GrowingSource, PendingPut, PutOptions, PutSource, Store, StoredObject } from '../store.ts';
 import { codeOf, digest, ensureFolder, existing, syncFolder } from './files.ts';
 import { fill, linked } from './fill.ts';
 import { assertPlace, guarded, type Place } from './guard.ts';
 import { readMeta, writeMeta } from './meta.ts';
-import { allPending, pendingPath, readPending, removePending, tokenFor, writePending } from './pending.ts';
+import { pendingPath, readPending, removePending, removePendingOf, tokenFor, writePending } from './pending.ts';
 
 type Puts = Pick<Store, 'put' | 'beginPut' | 'completePut' | 'abortPut'>;
 
@@ -24,37 +24,15 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
       const target = objectPath(key);
       if (options.lock) throw cannot(name, 'lock objects');
       return guarded(place, key, async () => {
-        const { signal } = options;
-        signal?.throwIfAborted();
-        if (await existing(target)) {
-          const promised = { key, ...(await factsOf(source, signal)) };
-          await assertSame(target, promised);
-          await healMeta(promised, { metadata: options.metadata ?? {}, tags: options.tags ?? {} });
-          return { ...promised, token: '' };
-        }
-        if (await isBelowFile(target)) throw taken(name, key);
-        const begun = isGrowing(source) ? notYetKnown : { bytes: source.bytes, sha256: source.sha256 };
-        const token = await tokenFor(root, key, begun, options.resume);
-        const record = { key, token, metadata: options.metadata ?? {}, tags: options.tags ?? {} };
-        await writePending(root, { ...record, ...begun, whole: false });
-        const file = pendingPath(root, token) ?? '';
-        const said = `${name} (${root}), ${key}`;
+        options.signal?.throwIfAborted();
+        if (await existing(target)) return isThere(key, target, source, options);
         try {
-          // Told at once: an attempt that dies must have told what to go on with.
-          options.onProgress?.({ bytesDone: 0, bytesTotal: begun.bytes, resume: token });
-          if (await linked(said, source, file, signal)) {
-            const { bytes } = await factsOf(source, signal);
-            options.onProgress?.({ bytesDone: bytes, bytesTotal: bytes, resume: token });
-          } else {
-            await fill(said, file, source, token, options);
-          }
+          return await gather(key, target, source, options);
         } catch (error) {
-          if (isFailure(error, 'ChecksumMismatch')) await removePending(root, token);
-          throw error;
+          // Another put of this key came true meanwhile, and freed what was pending for it.
+          if (codeOf(error) !== 'ENOENT' || !(await existing(target))) throw error;
+          return isThere(key, target, source, options);
         }
-        const facts = await factsOf(source, signal);
-        await writePending(root, { ...record, ...facts, whole: true });
-        return { key, token, ...facts };
       });
     },
 
@@ -78,8 +56,7 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
         const { sha256, metadata, tags } = record;
         await writeMeta(root, pending.key, { sha256, metadata, tags, storedMs: Date.now() });
         await syncFolder(path.dirname(target));
-        // Others that wait for this key can never come true: it is written once.
-        for await (const { token } of allPending(root, (key) => key === pending.key)) await removePending(root, token);
+        await removePendingOf(root, pending.key);
         return head(pending.key);
       });
     },
@@ -92,13 +69,58 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
   };
   return puts;
 
+  /** Nothing is to be put: the object is there, and the same. */
+  async function isThere(
+    key: string,
+    target: string,
+    source: PutSource | GrowingSource,
+    { signal, metadata = {}, tags = {} }: PutOptions,
+  ): Promise<PendingPut> {
+    const promised = { key, ...(await factsOf(source, signal)) };
+    await assertSame(target, promised);
+    await healMeta(promised, { metadata, tags });
+    return { ...promised, token: '' };
+  }
+
+  async function gather(
+    key: string,
+    target: string,
+    source: PutSource | GrowingSource,
+    options: PutOptions,
+  ): Promise<PendingPut> {
+    const { signal, metadata = {}, tags = {} } = options;
+    if (await isBelowFile(target)) throw taken(name, key);
+    const begun = isGrowing(source) ? notYetKnown : { bytes: source.bytes, sha256: source.sha256 };
+    const token = await tokenFor(root, key, begun, options.resume);
+    const record = { key, token, metadata, tags };
+    await writePending(root, { ...record, ...begun, whole: false });
+    const file = pendingPath(root, token) ?? '';
+    const said = `${name} (${root}), ${key}`;
+    try {
+      // Told at once: an attempt that dies must have told what to go on with.
+      options.onProgress?.({ bytesDone: 0, bytesTotal: begun.bytes, resume: token });
+      if (await linked(said, source, file, signal)) {
+        const { bytes } = await factsOf(source, signal);
+        options.onProgress?.({ bytesDone: bytes, bytesTotal: bytes, resume: token });
+      } else {
+        await fill(said, file, source, token, options);
+      }
+    } catch (error) {
+      if (isFailure(error, 'ChecksumMismatch')) await removePending(root, token);
+      throw error;
+    }
+    const facts = await factsOf(source, signal);
+    await writePending(root, { ...record, ...facts, whole: true });
+    return { key, token, ...facts };
+  }
+
   /** Frees what is pending; the object there is the answer when its bytes are the same. */
   async function onlyIfSame(
     target: string,
     pending: PendingPut,
     about: { metadata: Record<string, string>; tags: Record<string, string> } | null,
   ): Promise<StoredObject> {
-    await removePending(root, pending.token);
+    await removePendingOf(root, pending.key);
     await assertSame(target, pending);
     await healMeta(pending, about ?? { metadata: {}, tags: {} });
     return head(pending.key);

@@ -13,7 +13,7 @@ import type { ListedObject, Store, StoreCapabilities, StoredObject } from '../st
 import { codeOf, digest, ensureFolder, entriesOf, existing, removeEmpty } from './files.ts';
 import { asFailure, assertPlace, guarded, type Place } from './guard.ts';
 import { readMeta, removeMeta, writeMeta } from './meta.ts';
-import { allPending } from './pending.ts';
+import { pendingUnder } from './pending.ts';
 import { cannot, createPuts } from './put.ts';
 
 /**
@@ -62,7 +62,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
     async *listPending(prefix) {
       try {
         await assertPlace(place);
-        yield* allPending(root, (key) => key.startsWith(prefix));
+        yield* pendingUnder(root, prefix);
       } catch (error) {
         throw await asFailure(place, prefix, error);
       }

@@ -203,9 +203,43 @@ describe('a crash', () => {
     const pendingFolder = path.join(root, '.pending');
     renameSync(path.join(pendingFolder, `${one.token}.json`), path.join(pendingFolder, `${one.token}.json.new`));
     writeFileSync(path.join(pendingFolder, `${'a'.repeat(32)}.json`), '{"key":"shop/b","by');
-    expect(await pendingOf(store, 'shop/')).toEqual([]);
+    expect(await pendingOf(store, 'office/')).toEqual([]);
     for await (const pending of store.listPending('')) await store.abortPut(pending);
     expect(readdirSync(pendingFolder)).toEqual([]);
+  });
+});
+
+describe('what a crash leaves of a put', () => {
+  const pendingFolder = () => path.join(root, '.pending');
+  /** The first that is written, before it has its name. */
+  async function crashAtOnce(key: string): Promise<void> {
+    const { token } = await store.beginPut(key, bytesSource('x'), {});
+    const file = path.join(pendingFolder(), token);
+    renameSync(`${file}.json`, `${file}.json.new`);
+    rmSync(file);
+  }
+
+  test('goes with the next put of that key, also when the object was there already', async () => {
+    await crashAtOnce('shop/a');
+    await put(store, 'shop/a', 'x');
+    expect(readdirSync(pendingFolder())).toEqual([]);
+    const begun = await store.beginPut('shop/b', bytesSource('x'), {});
+    linkSync(path.join(pendingFolder(), begun.token), path.join(root, 'shop/b'));
+    await put(store, 'shop/b', 'x');
+    expect(readdirSync(pendingFolder())).toEqual([]);
+  });
+
+  test('is found by those who remove all of a folder, and by nobody who removes another', async () => {
+    await crashAtOnce('shop/one/a');
+    expect(await pendingOf(store, 'shop/two/')).toEqual([]);
+    for await (const pending of store.listPending('shop/one/')) await store.abortPut(pending);
+    expect(readdirSync(pendingFolder())).toEqual([]);
+  });
+
+  test('of another key stays, for it may be under way', async () => {
+    await crashAtOnce('shop/one/a');
+    await put(store, 'shop/one/b', 'x');
+    expect(readdirSync(pendingFolder())).toHaveLength(1);
   });
 });
 
