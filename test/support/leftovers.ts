@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { ListMultipartUploadsCommand, ListObjectVersionsCommand } from '@aws-sdk/client-s3';
 import pg from 'pg';
+import type { PostgresInstance } from '../../engine/sites/index.ts';
 import { backupJsonName } from '../../policies/recovery-point.ts';
 import { s3Client } from '../../scripts/stack/s3.ts';
 import type { StackS3 } from '../../scripts/stack/stack.ts';
@@ -11,9 +12,11 @@ import type { Whole } from './whole.ts';
 
 /**
  * Everything that jobs which have all ended should not have left, one line each: staged and scratch files, puts under
- * way, objects of no recovery point, processes, sessions of the source, slots. Empty when all is clean.
+ * way, objects of no recovery point, processes, sessions of the sources, slots. Empty when all is clean.
+ *
+ * @param servers of sources, beside the stack's own; with their data below the whole's folder
  */
-export async function leftovers(whole: Whole): Promise<string[]> {
+export async function leftovers(whole: Whole, servers: PostgresInstance[] = []): Promise<string[]> {
   const { stack, policy } = whole;
   const found: string[] = [];
   for (const file of await filesBelow(policy.staging.path)) {
@@ -27,7 +30,8 @@ export async function leftovers(whole: Whole): Promise<string[]> {
     ...(await inBucket('s3-east', stack.east, stack.bucket)),
     ...(await inBucket('s3-west', stack.west, stack.bucket)),
   );
-  found.push(...strayProcesses(whole), ...(await sessions(whole)), ...(await slots(whole)), ...(await running(whole)));
+  for (const server of [stack.postgres, ...servers]) found.push(...(await sessions(server)));
+  found.push(...strayProcesses(whole, servers), ...(await slots(whole)), ...(await running(whole)));
   return found;
 }
 
@@ -83,20 +87,21 @@ function orphans(keys: string[]): string[] {
 }
 
 /** Of the servers and workers only their own; anything else that names our folder or our server is a child left alone. */
-function strayProcesses({ dataDir, stack }: Whole): string[] {
+function strayProcesses({ dataDir, stack }: Whole, servers: PostgresInstance[]): string[] {
   const ours = [
     /workers\/main\.ts --role/,
     /versitygw .*--health/,
     /temporal server start-dev/,
-    new RegExp(`^\\S*postgres -D ${dataDir}/postgres `),
+    ...[stack.postgres, ...servers].map((server) => new RegExp(`^\\S*postgres -D ${server.dataDir} `)),
   ];
-  const named = [...processesNaming(dataDir), ...processesNaming(String(stack.postgres.port))];
+  const ports = [stack.postgres, ...servers].map(({ port }) => String(port));
+  const named = [dataDir, ...ports].flatMap(processesNaming);
   const children = named.filter(({ args }) => !ours.some((own) => own.test(args)) && !args.startsWith('postgres:'));
   return [...new Set(children.map(({ pid, args }) => `process ${pid}: ${args}`))];
 }
 
-async function sessions({ stack }: Whole): Promise<string[]> {
-  const client = new pg.Client({ connectionString: stack.postgres.uri() });
+async function sessions(server: PostgresInstance): Promise<string[]> {
+  const client = new pg.Client({ connectionString: server.uri() });
   await client.connect();
   try {
     const { rows } = await client.query(
