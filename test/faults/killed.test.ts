@@ -8,7 +8,7 @@ import { startWorld, type World } from './storm/world.ts';
  * `npm run soak` does the same for as long as one likes.
  */
 
-const seed = 20_261_125;
+const seed = 20_261_126;
 const kills = 41;
 
 let world: World;

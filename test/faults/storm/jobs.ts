@@ -29,6 +29,7 @@ const activities: Record<string, [phase: Phase, role: Role]> = {
   signPoint: ['publish', 'backup'],
   checkSealed: ['validate', 'validation'],
   testRestore: ['validate', 'validation'],
+  sendArtifact: ['send', 'transfer'],
   uploadCopy: ['upload', 'transfer'],
   verifyCopy: ['read back', 'transfer'],
   publishCopy: ['publish', 'transfer'],
@@ -43,6 +44,7 @@ const activities: Record<string, [phase: Phase, role: Role]> = {
 export type Phase =
   | 'plan and record'
   | 'seal'
+  | 'send'
   | 'validate'
   | 'upload'
   | 'read back'
@@ -123,12 +125,14 @@ function rootOf(error: Error): Error {
 const isStarted = 2;
 
 /** What a job is doing at this moment; nothing while the server is away. */
-export async function attemptsOf({ whole: { client } }: World, { workflowId }: Job): Promise<Attempt[]> {
+export async function attemptsOf({ whole: { client } }: World, { workflowId, source }: Job): Promise<Attempt[]> {
   try {
     const { raw } = await client.workflow.getHandle(workflowId).describe();
     return (raw.pendingActivities ?? []).flatMap((pending): Attempt[] => {
       const known = activities[pending.activityType?.name ?? ''];
       if (!known || pending.state !== isStarted) return [];
+      // Of the others, which are small, nothing is sent ahead: it only waits until they are sealed.
+      if (known[0] === 'send' && source !== 'films') return [];
       return [{ key: `${workflowId} ${pending.activityId} ${pending.attempt}`, phase: known[0], role: known[1] }];
     });
   } catch (error) {

@@ -26,6 +26,7 @@ export interface Storm {
 /** Phases that are aimed at: the kind of job that has it, how long it takes here, and what takes part in it. */
 const phases = {
   seal: ['backup', 1_500, ['backup worker', "source's PostgreSQL", 'Temporal', 'coordination worker']],
+  send: ['backup', 500, ['transfer worker', 'backup worker', 'S3 east', 'S3 west', 'Temporal']],
   validate: ['backup', 2_500, ['validation worker', 'Temporal', 'coordination worker', "source's PostgreSQL"]],
   upload: ['backup', 400, ['transfer worker', 'S3 east', 'S3 west', 'Temporal', 'coordination worker']],
   'read back': ['backup', 200, ['transfer worker', 'S3 east', 'S3 west', 'Temporal', 'coordination worker']],
@@ -53,7 +54,7 @@ const jobsAtOnce: Record<Kind, number> = { backup: 6, restore: 2, retention: 1 }
 /** So many of them at least are not waiting for that; a backup goes through most phases, and gives expiry its work. */
 const atWork: Record<Kind, number> = { backup: 2, restore: 1, retention: 1 };
 
-/** A cluster takes the longest to restore for its test. */
+/** What is large, or takes long to restore for its test, comes less often. */
 const oftenSmall: readonly Source[] = [...sources, 'shop', 'tree', 'tree'];
 
 /** Every phase equally often; of the components first those that take part in it, then, once in a while, any. */
@@ -67,7 +68,8 @@ export function planStorm(seed: number, kills: number, components: string[]): Ai
     const bag = bags.get(phase) ?? [];
     bags.set(phase, bag);
     if (bag.length === 0) bag.push(...random.shuffle(phases[phase][2]), random.pick(components));
-    return { phase, component: bag.shift() ?? '', source: random.pick(oftenSmall), part: random.real() };
+    const source = phase === 'send' ? 'films' : random.pick(oftenSmall);
+    return { phase, component: bag.shift() ?? '', source, part: random.real() };
   });
 }
 

@@ -130,10 +130,10 @@ async function restoreProblems(world: World, jobs: Storm['jobs']): Promise<strin
 }
 
 /** In what a folder that was restored differs from its source. */
-async function differences({ tree, source: server }: World, source: Source, into: string): Promise<string[]> {
+async function differences({ folder, source: server }: World, source: Source, into: string): Promise<string[]> {
   try {
-    if (source === 'tree') await run('diff', ['-r', '--no-dereference', tree, into]);
-    else await run(path.join(server().binDir, 'pg_verifybackup'), ['-n', into]);
+    if (source === 'cluster') await run(path.join(server().binDir, 'pg_verifybackup'), ['-n', into]);
+    else await run('diff', ['-r', '--no-dereference', folder(source), into]);
     return [];
   } catch (error) {
     const { stdout, stderr } = error as { stdout?: string; stderr?: string };

@@ -22,12 +22,13 @@ export interface World {
   components: Component[];
   /** The server that `shop` and `cluster` lie on. */
   source(): PostgresInstance;
-  /** Folder of the source `tree`. */
-  tree: string;
+  /** What `tree` or `films` protects. */
+  folder(source: Source): string;
   stop(): Promise<void>;
 }
 
-export const sources = ['shop', 'cluster', 'tree'] as const;
+/** `films` is large enough to be sent while it is being sealed. */
+export const sources = ['shop', 'cluster', 'tree', 'films'] as const;
 export type Source = (typeof sources)[number];
 
 export async function startWorld(): Promise<World> {
@@ -42,7 +43,8 @@ export async function startWorld(): Promise<World> {
       before: async ({ dataDir }) => {
         started.source = await startSource(path.join(dataDir, 'postgres-source'));
         await makeShop(started.source.current, (await loginPasswords(dataDir)).backup);
-        await makeTree(path.join(dataDir, 'tree'));
+        await makeFiles(path.join(dataDir, 'tree'), { files: 12, bytes: 512 * 1024 });
+        await makeFiles(path.join(dataDir, 'films'), { files: 7, bytes: 4 * 1024 * 1024 });
       },
       sources: ({ dataDir }) => {
         const { host, port } = started.source?.current ?? { host: '', port: 0 };
@@ -51,6 +53,7 @@ export async function startWorld(): Promise<World> {
           { name: 'shop', kind: 'postgres-logical', connection: { ...login, database: 'shop' } },
           { name: 'cluster', kind: 'postgres-physical', connection: login },
           { name: 'tree', kind: 'files', path: path.join(dataDir, 'tree') },
+          { name: 'films', kind: 'files', path: path.join(dataDir, 'films') },
         ];
       },
       adapt: (policy) => {
@@ -80,7 +83,7 @@ export async function startWorld(): Promise<World> {
       if (!started.source) throw new Error('there is no source');
       return started.source.current;
     },
-    tree: path.join(dataDir, 'tree'),
+    folder: (source) => path.join(dataDir, source),
     stop,
   };
 }
@@ -117,11 +120,11 @@ async function makeShop(server: PostgresInstance, password: string): Promise<voi
   await ensureBackupLogin(server.uri(), password, ['shop']);
 }
 
-async function makeTree(root: string): Promise<void> {
-  for (let i = 0; i < 12; i++) {
+async function makeFiles(root: string, { files, bytes }: { files: number; bytes: number }): Promise<void> {
+  for (let i = 0; i < files; i++) {
     const folder = path.join(root, `year-${2000 + (i % 4)}`);
     await mkdir(folder, { recursive: true });
-    await writeFile(path.join(folder, `film-${i}.bin`), randomBytes(512 * 1024));
+    await writeFile(path.join(folder, `film-${i}.bin`), randomBytes(bytes));
     await writeFile(path.join(folder, `note-${i}.txt`), `note ${i}\n`.repeat(i));
   }
 }
