@@ -1,6 +1,7 @@
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
 import { TemporalFailure } from '@temporalio/common';
 import { Failure } from '../policies/failure.ts';
+import type { WalBeat } from '../workflows/contracts.ts';
 
 /**
  * The one place where a Failure becomes Temporal's ApplicationFailure: its type and retryability carry over, the next
@@ -32,6 +33,8 @@ export interface Heartbeat {
   entriesDone: number;
   /** Resume tokens of uploads by object name. */
   resume?: Record<string, string>;
+  /** How far archiving is. */
+  wal?: WalBeat;
 }
 
 export interface ActivityTools {

@@ -215,6 +215,13 @@ export function createProgram(execute: Execute): Command {
   addRetention(program, on);
 
   const wal = program.command('wal').description('the write-ahead log of clusters');
+  on<[string], object>(
+    wal
+      .command('status')
+      .argument('<source>')
+      .description('how far it is archived in each copy, and what the server keeps'),
+    async (context, _options, source) => (await import('./commands/wal-status.ts')).walStatus(context, { source }),
+  );
   on<[string], { copy?: string; read: boolean }>(
     wal
       .command('verify')

@@ -10,6 +10,7 @@ import type { CopyPolicy, Policy } from './policy.ts';
 import { formatDuration } from './progress.ts';
 import { judge321 } from './three-two-one.ts';
 import { checkTiers } from './tier-check.ts';
+import { checkWal } from './wal-sources.ts';
 
 /** What no single key shows: names used twice, places that coincide, a source that would back itself up, promises that cannot be kept. */
 export function checkPolicy(policy: Policy): Finding[] {
@@ -22,6 +23,7 @@ export function checkPolicy(policy: Policy): Finding[] {
     ...checkSources(policy),
     ...checkCalendars(policy),
     ...checkTiers(policy),
+    ...checkWal(policy),
     ...checkDeadlines(policy),
     ...checkRule(policy),
   ];

@@ -3,6 +3,7 @@ import { calendarPolicy } from './calendar-policy.ts';
 import { duration } from './duration.ts';
 import { retentionPolicy } from './retention-policy.ts';
 import { tierName, tiersPolicy } from './tier-policy.ts';
+import { walPolicy } from './wal-policy.ts';
 import { backupWindow } from './window.ts';
 
 /**
@@ -98,6 +99,9 @@ export const postgresPhysicalSource = z.strictObject({
     .enum(['fail', 'warn'])
     .default('fail')
     .describe('What to do when pages of the source do not match their checksums: fail or warn.'),
+  wal: walPolicy
+    .optional()
+    .describe('Its write-ahead log is archived all the time, so that any moment can be restored. Left out: it is not.'),
 });
 export type PostgresPhysicalSource = z.infer<typeof postgresPhysicalSource>;
 

@@ -104,6 +104,17 @@ export function mergeRanges(ranges: WalRange[], timeline: number): WalRange[] {
   return merged;
 }
 
+/** An end of WAL, led on by the ranges that touch it, also onto newer timelines; by the first ones when there is none yet. */
+export function ledOn<E extends Omit<WalRange, 'start'>>(end: E | null, ranges: WalRange[]): E | WalRange | null {
+  let at: E | WalRange | null = end;
+  for (const range of ranges.toSorted((a, b) => a.timeline - b.timeline || compare(a.start, b.start))) {
+    const touches = !at || range.start <= at.end;
+    const isLater = !at || range.timeline > at.timeline || (range.timeline === at.timeline && range.end >= at.end);
+    if (touches && isLater) at = range;
+  }
+  return at;
+}
+
 /** What is missing between the first and the last position that an archive holds, on every way through it. */
 export function gapsOf(ranges: WalRange[], histories: TimelineHistory[]): WalGap[] {
   const gaps = new Map<string, WalGap>();

@@ -81,6 +81,7 @@ export async function writeEmbeddedPolicy(places: EmbeddedPlaces): Promise<Embed
       name: 'sample-cluster',
       kind: 'postgres-physical',
       connection: { host, port, user: 'backup', password: `file:${secret('backup-password')}` },
+      wal: {},
     },
     { name: 'sample-files', kind: 'files', path: path.join(dataDir, 'sample-files') },
   ];

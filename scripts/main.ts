@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
+import { applyArchives, archiveChanges } from '../client/archives.ts';
 import { applyChanges, readWanted } from '../client/schedules.ts';
 import { Failure } from '../policies/failure.ts';
 import { roles } from '../policies/queues.ts';
@@ -51,7 +52,11 @@ export async function runMain(stack: Stack, options: MainOptions, output: MainOu
     step(`workers: ${roles.join(', ')}`);
     const schedules = desiredSchedules(policy);
     await applyChanges(client, scheduleChanges(schedules, await readWanted(client, schedules)));
+    const archives = await archiveChanges(client, policy);
+    await applyArchives(client, archives);
     step(`schedules: ${schedules.map((s) => s.id).join(', ') || 'none'}`);
+    const archived = [...archives.start, ...archives.same];
+    if (archived.length > 0) step(`archiving WAL: ${archived.join(', ')}`);
     step('ready');
     print('');
     const failure = await runMainJob({

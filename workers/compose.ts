@@ -11,11 +11,14 @@ import { createScheduleActivities } from '../activities/schedule.ts';
 import { createSlotActivities } from '../activities/slot.ts';
 import { createTransferActivities } from '../activities/transfer.ts';
 import { createValidationActivities } from '../activities/validation.ts';
+import { createWalHostActivities } from '../activities/wal-host.ts';
+import { createWalTransferActivities } from '../activities/wal-transfer.ts';
+import { createWalWatchActivities } from '../activities/wal-watch.ts';
 import { createWatchHolders } from '../activities/watch-holders.ts';
 import { readSigningKey } from '../engine/artifact/index.ts';
 import { openCatalog } from '../engine/catalog/index.ts';
 import { secretsAmong } from '../engine/config/index.ts';
-import { notify } from '../engine/notify/index.ts';
+import { type IncidentEvent, type NotificationEvent, notify } from '../engine/notify/index.ts';
 import { openSource, type Source } from '../engine/sources/index.ts';
 import { createDirectoryStore, openStore, type Store } from '../engine/stores/index.ts';
 import { accessOf } from '../policies/credentials.ts';
@@ -75,30 +78,40 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
       case 'coordination': {
         const index = await catalog();
         await index.migrate();
+        const announce = (event: NotificationEvent | IncidentEvent, signal: AbortSignal) =>
+          notify({ policies: policy.notifications, event, resolveSecret, signal });
         return {
           ...createCoordinationActivities({
             policy,
             catalog: index,
             store,
-            announce: (event, signal) => notify({ policies: policy.notifications, event, resolveSecret, signal }),
+            announce,
           }),
           ...createRepairPlanActivities({ policy, catalog: index, store }),
+          ...createWalWatchActivities({ policy, catalog: index, announce }),
           ...createScheduleActivities({ policy, catalog: index }),
           ...createExpiryActivities({ policy, catalog: index, store }),
           ...createSlotActivities({ client, policy }),
           ...createWatchHolders({ openRun: openRun(client) }),
         };
       }
-      case 'backup':
-        return createHostActivities({
+      case 'backup': {
+        const sealing = {
           policy,
-          source,
           signingKey: async () => readSigningKey(await resolveSecret(policy.keys.signing)),
           software: await softwareName(),
-          isRunning: isRunning(client),
-        });
+        };
+        return {
+          ...createHostActivities({ ...sealing, source, isRunning: isRunning(client) }),
+          ...createWalHostActivities({ ...sealing, resolveSecret }),
+        };
+      }
       case 'transfer':
-        return { ...createTransferActivities({ policy, store }), ...createRepairActivities({ policy, store }) };
+        return {
+          ...createTransferActivities({ policy, store }),
+          ...createRepairActivities({ policy, store }),
+          ...createWalTransferActivities({ policy, store }),
+        };
       case 'retention':
         return createRetentionActivities({ policy, store });
       case 'validation':

@@ -4,6 +4,7 @@ import { ensureCoordinator } from '../activities/slot.ts';
 import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import { queues, type Role } from '../policies/queues.ts';
+import { walSources } from '../policies/wal-sources.ts';
 import { composeActivities } from './compose.ts';
 import { ensureSearchAttributes } from './search-attributes.ts';
 
@@ -17,15 +18,19 @@ export interface RoleOptions {
  * How much each role does at once: all that the jobs which hold a slot can ask of one host, so that no task waits here
  * (workflows/options.ts), and no more. So the backup slots hold fleet-wide through the coordinator, and here too.
  */
-function concurrency(role: Role, { limits, copies }: Policy): number {
+function concurrency(role: Role, policy: Policy, host: string): number {
+  const { limits, copies } = policy;
+  // Archiving WAL takes no slot: it is always under way, beside a short look at the slot or at the copies.
+  const archiving = 2 * walSources(policy, host).length;
   switch (role) {
     case 'coordination':
       return 20;
     case 'backup':
+      return limits.backupSlots + archiving;
     case 'validation':
       return limits.backupSlots;
     case 'transfer':
-      return limits.backupSlots * copies.length;
+      return limits.backupSlots * copies.length + archiving;
     case 'retention':
     case 'recovery':
       return 2;
@@ -48,7 +53,7 @@ export async function startRole(role: Role, { policy, host }: RoleOptions): Prom
     namespace,
     taskQueue: queueOf(role, host),
     activities: composed.activities,
-    maxConcurrentActivityTaskExecutions: concurrency(role, policy),
+    maxConcurrentActivityTaskExecutions: concurrency(role, policy, host),
     maxHeartbeatThrottleInterval: heartbeatEveryMs,
     shutdownGraceTime: '10s',
     // The limit of a cancelled activity's clean-up: an isolated server must be stopped, uploads taken back.

@@ -243,3 +243,43 @@ export interface CoordinatorStatus {
   leasesFreed: number;
   granted: number;
 }
+
+/**
+ * Workflow type `walArchive`, id `wal/SOURCE`: archives the WAL of a cluster until it is cancelled, which also gives up
+ * its replication slot. `backupctl policy apply` starts and ends it.
+ */
+export interface WalArchiveInput {
+  source: string;
+  /** After so many milliseconds it looks at all copies again. Default one hour. */
+  roundMs?: number;
+  /** What fails for so many milliseconds becomes an incident. Default one minute. */
+  patienceMs?: number;
+  /** History events after which it goes on in a new run; for tests. */
+  historyBudget?: number;
+  /** What an earlier run knew. */
+  state?: WalArchiveState;
+}
+
+export interface WalArchiveState {
+  /** `behind`: copies lack so much that WAL counts as safe once it is staged. */
+  streaming: 'well' | 'behind' | 'failing';
+  /** Why it fails. */
+  error: string | null;
+  /** Copies that WAL does not get to, and why. */
+  copies: { copy: string; error: string }[];
+}
+
+/** Answer to query `status` of a walArchive workflow. */
+export interface WalArchiveStatus extends WalArchiveState {
+  source: string;
+}
+
+/** What the two activities of a walArchive workflow tell with their heartbeats, for whoever asks Temporal. */
+export interface WalBeat {
+  /** Of the streaming one: what has come, sealed or not, and up to which time of the server's clock. */
+  received?: { timeline: number; lsn: string; until: string };
+  /** What the server keeps for us, in bytes. */
+  keptBytes?: number | null;
+  /** Of the shipping one: what lies in all copies; `at` is when the last of it was uploaded. */
+  shipped?: { timeline: number; lsn: string; until: string; at: string };
+}

@@ -22,6 +22,12 @@ export function asJobFailure(error: unknown): unknown {
   return root instanceof ApplicationFailure && !chainOf(error).includes(root) ? root : error;
 }
 
+/** What a step failed of, as a failure of ours; null for anything else. */
+export function causeOf(error: unknown): ApplicationFailure | null {
+  const root = rootOf(error);
+  return root instanceof ApplicationFailure ? root : null;
+}
+
 /** How a step ran out of time; null when it did not. */
 export function timeoutOf(error: unknown): TimeoutFailure['timeoutType'] | null {
   return chainOf(error).find((e) => e instanceof TimeoutFailure)?.timeoutType ?? null;

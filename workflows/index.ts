@@ -6,3 +6,4 @@ export { repair } from './repair.ts';
 export { restore } from './restore.ts';
 export { retention } from './retention.ts';
 export { scheduledBackup } from './scheduled-backup.ts';
+export { walArchive } from './wal-archive.ts';

@@ -2,7 +2,14 @@ import { ApplicationFailure } from '@temporalio/workflow';
 import { z } from 'zod';
 import { moment } from '../policies/moment.ts';
 import { backupClass, level } from '../policies/recovery-point.ts';
-import type { BackupInput, RepairInput, RestoreInput, RetentionInput, ScheduledBackupInput } from './contracts.ts';
+import type {
+  BackupInput,
+  RepairInput,
+  RestoreInput,
+  RetentionInput,
+  ScheduledBackupInput,
+  WalArchiveInput,
+} from './contracts.ts';
 
 /** A schema for every field of the contract, and for no other. */
 type Fields<T> = Record<keyof T, z.ZodType>;
@@ -60,6 +67,20 @@ const retentionInput = z
     message: 'operator and reason go together',
   });
 
+const walArchiveInput = z.strictObject({
+  source: name,
+  roundMs: z.int().min(1_000).default(3_600_000),
+  patienceMs: z.int().min(0).default(60_000),
+  historyBudget: z.int().min(1).default(2_000),
+  state: z
+    .strictObject({
+      streaming: z.enum(['well', 'behind', 'failing']),
+      error: z.string().nullable(),
+      copies: z.array(z.strictObject({ copy: name, error: z.string() })),
+    })
+    .default({ streaming: 'failing', error: null, copies: [] }),
+} satisfies Fields<WalArchiveInput>);
+
 /** The input of a backup, with its defaults. */
 export function assertBackupInput(input: BackupInput): Required<BackupInput> {
   const classes = backupClass.options.join(', ');
@@ -96,6 +117,10 @@ export function assertRetentionInput(input: RetentionInput): RetentionInput {
     input,
     'Give it as {"source": "NAME", "operator": "NAME", "reason": "TEXT"}, or as {} for all sources.',
   );
+}
+
+export function assertWalArchiveInput(input: WalArchiveInput): Required<WalArchiveInput> {
+  return assertFits(walArchiveInput, input, 'Give it as {"source": "NAME"}, or let backupctl policy apply start it.');
 }
 
 function assertFits<T>(schema: z.ZodType<T>, input: unknown, next: string): T {

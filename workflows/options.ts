@@ -81,6 +81,27 @@ export function testing(limitMs: number): ActivityOptions {
   };
 }
 
+/**
+ * Streaming or carrying WAL for so long. Each attempt is the only one: before the next it is looked anew from where to
+ * go on.
+ */
+export function archiving(roundMs: number): ActivityOptions {
+  return {
+    ...heavy,
+    scheduleToStartTimeout: '5m',
+    startToCloseTimeout: roundMs + tidyMs,
+    retry: { maximumAttempts: 1 },
+  };
+}
+
+/** What archiving can do without: nobody waits long for it. */
+export const brief: ActivityOptions = {
+  startToCloseTimeout: '1m',
+  scheduleToCloseTimeout: '1m',
+  heartbeatTimeout: '30s',
+  retry: { maximumAttempts: 1 },
+};
+
 /** Removing from all copies. What was interrupted is finished by the next attempt, or by the next run. */
 export const expiring: ActivityOptions = {
   ...heavy,

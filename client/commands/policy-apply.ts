@@ -1,11 +1,13 @@
 import type { Policy } from '../../policies/policy.ts';
 import { desiredSchedules, type ScheduleChanges, scheduleChanges } from '../../policies/schedules.ts';
+import { type ArchiveChanges, applyArchives, archiveChanges } from '../archives.ts';
 import type { Context } from '../context.ts';
 import { capabilitiesFor } from '../doctor/stores.ts';
 import { applyChanges, readWanted } from '../schedules.ts';
 
 /**
- * Makes Temporal's schedules what the policy says; or only shows what would change. Throws CapabilityMissing before
+ * Makes Temporal's schedules what the policy says, and lets WAL be archived where it says so; or only shows what would
+ * change. Throws CapabilityMissing before
  * anything is changed when a store lacks what the policy promises: now, and not at five in the morning of January 1.
  */
 export async function policyApply(context: Context, { dryRun }: { dryRun: boolean }): Promise<number | undefined> {
@@ -14,8 +16,14 @@ export async function policyApply(context: Context, { dryRun }: { dryRun: boolea
   const client = await context.temporal();
   const wanted = desiredSchedules(policy);
   const changes = scheduleChanges(wanted, await readWanted(client, wanted));
-  if (!dryRun) await applyChanges(client, changes);
-  context.out.result({ applied: !dryRun, ...changes }, () => render(changes, dryRun, context.out.paint));
+  const archives = await archiveChanges(client, policy);
+  if (!dryRun) {
+    await applyChanges(client, changes);
+    await applyArchives(client, archives);
+  }
+  context.out.result({ applied: !dryRun, ...changes, archives }, () =>
+    render(changes, archives, dryRun, context.out.paint),
+  );
   return undefined;
 }
 
@@ -25,7 +33,12 @@ async function assertStoresCan(context: Context, policy: Policy): Promise<void> 
   }
 }
 
-function render({ create, update, remove, same }: ScheduleChanges, dryRun: boolean, paint: Paint): string {
+function render(
+  { create, update, remove, same }: ScheduleChanges,
+  archives: ArchiveChanges,
+  dryRun: boolean,
+  paint: Paint,
+): string {
   const lines = [
     ...create.map(({ id }) => `${paint('green', '+')} ${id}`),
     ...update.flatMap(({ id, differences }) => [
@@ -33,8 +46,13 @@ function render({ create, update, remove, same }: ScheduleChanges, dryRun: boole
       ...differences.map((d) => `    ${d}`),
     ]),
     ...remove.map(({ id }) => `${paint('red', '-')} ${id}`),
+    ...archives.start.map((source) => `${paint('green', '+')} archiving the WAL of ${source}`),
+    ...archives.end.map((source) => `${paint('red', '-')} archiving the WAL of ${source}; its replication slot goes`),
   ];
-  if (lines.length === 0) return `${paint('green', '✓')} The schedules are what the policy says (${same.length}).`;
+  if (lines.length === 0) {
+    const wal = archives.same.length === 0 ? '' : `; the WAL of ${archives.same.join(', ')} is being archived`;
+    return `${paint('green', '✓')} The schedules are what the policy says (${same.length})${wal}.`;
+  }
   return [
     ...lines,
     dryRun

@@ -1,6 +1,6 @@
 import { createTransport } from 'nodemailer';
 import { Failure } from '../../policies/failure.ts';
-import { type NotificationEvent, type Words, wordsFor } from './event.ts';
+import { type IncidentEvent, type NotificationEvent, type Words, wordsFor } from './event.ts';
 
 export interface EmailTarget {
   host: string;
@@ -14,7 +14,7 @@ export interface EmailTarget {
 }
 
 /** Sends the event as plain text and simple HTML by SMTP. Throws NotificationFailed. */
-export async function sendEmail(target: EmailTarget, event: NotificationEvent): Promise<void> {
+export async function sendEmail(target: EmailTarget, event: NotificationEvent | IncidentEvent): Promise<void> {
   const words = wordsFor(event);
   const transport = createTransport({
     host: target.host,

@@ -24,6 +24,13 @@ export interface NotificationEvent {
   leftovers: { staging: boolean; copies: string[] };
 }
 
+/** Something that a person must know of at once, and that no job's end tells. No secrets. */
+export interface IncidentEvent {
+  incident: { key: string; severity: 'critical' | 'warning'; source: string | null; summary: string; next: string };
+  /** ISO-8601 */
+  at: string;
+}
+
 /** Where something was left, in words. */
 export function placesOf({ staging, copies }: NotificationEvent['leftovers']): string[] {
   return [...(staging ? ["the host's staging disk"] : []), ...copies];
@@ -36,7 +43,16 @@ export interface Words {
 }
 
 /** Says what happened, to what, and what to do next. */
-export function wordsFor(event: NotificationEvent): Words {
+export function wordsFor(event: NotificationEvent | IncidentEvent): Words {
+  if ('incident' in event) {
+    const { severity, source, summary, next } = event.incident;
+    const mark = severity === 'critical' ? '🚨' : '⚠️';
+    return {
+      kind: 'failure',
+      title: `${mark} ${source ?? 'Backups'}: something needs a person`,
+      lines: [summary, `Next: ${next}`],
+    };
+  }
   const took = formatDuration(Date.parse(event.finishedAt) - Date.parse(event.startedAt));
   const places = placesOf(event.leftovers);
   const left = places.length === 0 ? null : `Left behind until it can be removed: on ${places.join(', ')}`;

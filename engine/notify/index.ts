@@ -1,16 +1,16 @@
 import { isFailure } from '../../policies/failure.ts';
 import type { NotificationPolicy } from '../../policies/policy.ts';
 import { sendEmail } from './email.ts';
-import { type NotificationEvent, wordsFor } from './event.ts';
+import { type IncidentEvent, type NotificationEvent, wordsFor } from './event.ts';
 import { sendWebhook } from './webhook.ts';
 
 export { sendEmail } from './email.ts';
-export { type NotificationEvent, placesOf, wordsFor } from './event.ts';
+export { type IncidentEvent, type NotificationEvent, placesOf, wordsFor } from './event.ts';
 export { sendWebhook } from './webhook.ts';
 
 export interface NotifyOptions {
   policies: NotificationPolicy[];
-  event: NotificationEvent;
+  event: NotificationEvent | IncidentEvent;
   resolveSecret(ref: string): Promise<string>;
   signal?: AbortSignal;
 }

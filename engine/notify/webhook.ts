@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { Failure } from '../../policies/failure.ts';
-import { type NotificationEvent, wordsFor } from './event.ts';
+import { type IncidentEvent, type NotificationEvent, wordsFor } from './event.ts';
 
 export interface WebhookTarget {
   /** A secret: Slack's URLs are. Only its host is ever shown. */
@@ -32,7 +32,7 @@ const signatureHeader = 'X-Backup-Signature';
  */
 export async function sendWebhook(
   target: WebhookTarget,
-  event: NotificationEvent,
+  event: NotificationEvent | IncidentEvent,
   { signal, timeoutMs = 10_000, firstDelayMs = 500 }: WebhookOptions = {},
 ): Promise<void> {
   if (!URL.canParse(target.url) || !/^https?:$/.test(new URL(target.url).protocol)) {
@@ -65,7 +65,7 @@ export async function sendWebhook(
 const headerMax = 150;
 const sectionMax = 3_000;
 
-function messageOf(event: NotificationEvent) {
+function messageOf(event: NotificationEvent | IncidentEvent) {
   const words = wordsFor(event);
   const lines = words.lines.map(escaped).join('\n');
   return {

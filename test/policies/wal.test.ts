@@ -4,6 +4,7 @@ import {
   type BasePoint,
   gapsOf,
   historyName,
+  ledOn,
   lsnOf,
   lsnText,
   mergeRanges,
@@ -178,3 +179,26 @@ test('the way to a timeline leads over those it comes from', () => {
 function bytes(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, i) => from + i);
 }
+
+describe('an end of WAL', () => {
+  const range = (timeline: number, start: bigint, end: bigint) => ({ timeline, start, end, until: `until ${end}` });
+
+  test('is led on by what touches it, over any number of ranges, and not over a gap', () => {
+    const staged = [range(1, 20n, 30n), range(1, 10n, 20n), range(1, 31n, 40n)];
+    expect(ledOn(range(1, 0n, 12n), staged)).toEqual(range(1, 20n, 30n));
+    expect(ledOn(range(1, 0n, 5n), staged)).toEqual(range(1, 0n, 5n));
+  });
+
+  test('is led on to a newer timeline, also where production went back in time', () => {
+    expect(ledOn(range(1, 0n, 30n), [range(2, 16n, 24n)])).toEqual(range(2, 16n, 24n));
+  });
+
+  test('is not led back by what is older', () => {
+    expect(ledOn(range(2, 0n, 30n), [range(1, 0n, 40n), range(2, 10n, 20n)])).toEqual(range(2, 0n, 30n));
+  });
+
+  test('begins with the first range where there is none yet', () => {
+    expect(ledOn(null, [range(1, 10n, 20n), range(1, 20n, 25n)])).toEqual(range(1, 20n, 25n));
+    expect(ledOn(null, [])).toBeNull();
+  });
+});

@@ -12,6 +12,9 @@ import type { ScheduleActivities } from '../../activities/schedule.ts';
 import type { SlotActivities } from '../../activities/slot.ts';
 import type { TransferActivities } from '../../activities/transfer.ts';
 import type { ValidationActivities } from '../../activities/validation.ts';
+import type { WalHostActivities } from '../../activities/wal-host.ts';
+import type { WalTransferActivities } from '../../activities/wal-transfer.ts';
+import type { WalWatchActivities } from '../../activities/wal-watch.ts';
 import type { WatchActivities } from '../../activities/watch-holders.ts';
 import type { BackupPlan } from '../../policies/backup-plan.ts';
 import type { FailureType } from '../../policies/failure.ts';
@@ -29,7 +32,10 @@ type Activities = CoordinationActivities &
   ValidationActivities &
   TransferActivities &
   RetentionActivities &
-  RecoveryActivities;
+  RecoveryActivities &
+  WalHostActivities &
+  WalTransferActivities &
+  WalWatchActivities;
 export type Step = keyof Activities;
 type InputOf<S extends Step> = Parameters<Activities[S]>[0];
 type OutputOf<S extends Step> = Awaited<ReturnType<Activities[S]>>;
@@ -41,11 +47,16 @@ const places: Record<string, Step[]> = {
     ...(['resolveLeftovers', 'requestSlot', 'releaseSlot', 'findJobs', 'watchHolders', 'decideBackup'] as const),
     ...(['planRepair', 'recordRepair'] as const),
     ...(['expirySources', 'decideExpiry', 'recordExpired', 'concludeExpiry'] as const),
+    ...(['planWal', 'noteWal', 'judgeWalGaps'] as const),
   ],
-  [queues.backup('local')]: ['sealPoint', 'signPoint', 'discardStaging'],
+  [queues.backup('local')]: [
+    ...(['sealPoint', 'signPoint', 'discardStaging'] as const),
+    ...(['streamWal', 'guardWalSlot', 'dropWalSlot'] as const),
+  ],
   [queues.validation('local')]: ['checkSealed', 'testRestore'],
   [queues.transfer('local')]: [
     ...(['sendArtifact', 'uploadCopy', 'verifyCopy', 'publishCopy', 'findDamage', 'putObjectsAgain'] as const),
+    ...(['findArchived', 'shipWal'] as const),
   ],
   [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints', 'removeDamaged'],
   [queues.recovery('local')]: ['locatePoint', 'restorePoint'],
@@ -187,6 +198,14 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
   announceJob: () => [],
   concludeJob: () => {},
   resolveLeftovers: () => {},
+  planWal: () => ({ host: 'local' }),
+  noteWal: () => {},
+  judgeWalGaps: () => ({ about: 'gap', problem: null }),
+  findArchived: () => ({ archived: null, gaps: [] }),
+  streamWal: untilCancelled(() => {}),
+  shipWal: untilCancelled(() => {}),
+  guardWalSlot: () => ({ keptBytes: 0, dropped: false }),
+  dropWalSlot: () => {},
   locatePoint: ({ pointId }) => ({ pointId: pointId ?? plan.pointId, from: 'west' }),
   restorePoint: ({ pointId, from }) => ({ pointId, from, entries: 7, bytes: 3_000_000, warnings: [] }),
 };

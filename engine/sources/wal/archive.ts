@@ -8,7 +8,7 @@ import { type Connection, connect } from '../postgres/connection.ts';
 import { identifySystem, setting } from '../postgres/replication.ts';
 import { streamFailure } from './failures.ts';
 import { createWalScanner, type WalFindings } from './scan.ts';
-import { ensureSlot } from './slot.ts';
+import { dropIfLost, ensureSlot } from './slot.ts';
 import { streamWal, type WalStream } from './stream.ts';
 
 export interface ArchiveOptions {
@@ -22,8 +22,10 @@ export interface ArchiveOptions {
   recipients: string[];
   signingKey: SigningKey;
   software: string;
-  /** Where the archive ends and what time it reaches, and the history files that it has; null for a new one. */
-  archived: { timeline: number; end: bigint; until: string; histories: number[] } | null;
+  /** Null for a new archive. */
+  archived: ArchiveEnd | null;
+  /** Begin where the slot does, whatever is archived: what would come next is no longer there. Leaves a gap. */
+  anew?: boolean;
   /** Sealed when so much has come, … */
   bundleBytes?: number;
   /** … or so long after its first byte: what a disaster may take. */
@@ -31,11 +33,23 @@ export interface ArchiveOptions {
   /** A range without content is sealed when nothing has happened for so long: that nothing was lost can be proven. */
   idleMs?: number;
   signal: AbortSignal;
+  /** Once it is aborted, what has come is sealed, and archiving ends well. */
+  ending?: AbortSignal;
   /** Told of each object that was sealed, in order; the next one waits for it. */
   onSealed(key: string): Promise<void>;
-  /** Up to where all copies have the WAL: the server may remove what lies before. Asked every few seconds. */
-  safe(): bigint;
+  /** Up to where all copies have the WAL of a timeline, 0 for not at all: the server may remove what lies before. Asked every few seconds. */
+  safe(timeline: number): bigint;
   onProgress?(progress: ArchiveProgress): void;
+}
+
+/** How far an archive reaches, the time included, and the history files that it has. */
+export interface ArchiveEnd {
+  timeline: number;
+  end: bigint;
+  until: string;
+  histories: number[];
+  /** Of the cluster; where it is known, WAL of another one is refused. */
+  systemIdentifier?: string;
 }
 
 export interface ArchiveProgress {
@@ -54,17 +68,19 @@ const orderSlackMs = 1_000;
 /**
  * Streams a cluster's WAL and seals it in ranges, as it comes, without waiting for a segment to be full: what a disaster
  * may take is bounded by time, also on a quiet server, and no segment needs to be switched. Follows the server onto new
- * timelines. Runs until it is aborted. Throws ChainBroken when the server no longer has what comes next, and what
- * connecting and sealing throw.
+ * timelines. Runs until it is told to end. Throws ChainBroken when the server no longer has what comes next, SourceMissing
+ * when it is another cluster than the archive's, and what connecting and sealing throw.
  */
-export async function archiveWal(options: ArchiveOptions): Promise<never> {
-  const { connection, signal, source } = options;
+export async function archiveWal(options: ArchiveOptions): Promise<void> {
+  const { connection, signal, source, archived } = options;
   const client = await connect(connection, source.name);
   let stream: WalStream | null = null;
   const abandon = () => stream?.abandon();
   signal.addEventListener('abort', abandon, { once: true });
   try {
     const system = await identifySystem(client);
+    assertSameCluster(archived, system.systemIdentifier, options);
+    if (options.anew) await dropIfLost(client, options.slot);
     const slot = await ensureSlot(client, options.slot, source.name);
     const cluster: Cluster = {
       systemIdentifier: system.systemIdentifier,
@@ -73,17 +89,13 @@ export async function archiveWal(options: ArchiveOptions): Promise<never> {
     };
     const history = await historyOf(client, system.timeline);
     await archiveHistories(client, [...history.ancestors.map((a) => a.timeline), system.timeline], cluster, options);
-    let from = startOf(options.archived, history, cluster, slot.start);
-    if (!from) {
-      throw new Failure('SourceFailed', `${source.name}: the server keeps no WAL for the slot ${options.slot}.`, {
-        next: 'Drop the slot; it is made anew. Then take a base backup.',
-      });
-    }
-    for (;;) {
+    if (!slot.start) throw givenUp(options);
+    let from: Start | null = startOf(options.anew ? null : archived, history, cluster, slot.start);
+    while (from) {
       signal.throwIfAborted();
       stream = streamWal(client, { slot: options.slot, timeline: from.timeline, start: from.stream });
       from = await follow(stream, from, cluster, options);
-      await archiveHistories(client, [from.timeline], cluster, options);
+      if (from) await archiveHistories(client, [from.timeline], cluster, options);
     }
   } catch (error) {
     signal.throwIfAborted();
@@ -92,6 +104,22 @@ export async function archiveWal(options: ArchiveOptions): Promise<never> {
     signal.removeEventListener('abort', abandon);
     await client.end().catch(() => {});
   }
+}
+
+function assertSameCluster(archived: ArchiveEnd | null, found: string, { connection, source }: ArchiveOptions): void {
+  const known = archived?.systemIdentifier;
+  if (known === undefined || known === found) return;
+  throw new Failure(
+    'SourceMissing',
+    `${source.name}: the cluster at ${connection.host}:${connection.port} is ${found}, the archived WAL is that of ${known}.`,
+    { next: 'Correct the connection; or, where it is a new cluster, make it a source with a name of its own.' },
+  );
+}
+
+function givenUp({ source, slot }: ArchiveOptions): Failure {
+  return new Failure('ChainBroken', `${source.name}: the server keeps no WAL for the slot ${slot} any more.`, {
+    next: 'Take a new base backup: it can be recovered from there on. See why archiving had stopped.',
+  });
 }
 
 interface Cluster {
@@ -110,16 +138,16 @@ interface Start {
 
 /** Where streaming goes on. */
 function startOf(
-  archived: ArchiveOptions['archived'],
+  archived: ArchiveEnd | null,
   history: TimelineHistory,
   { segmentBytes }: Cluster,
-  kept: { timeline: number; lsn: bigint } | null,
-): Start | null {
+  kept: { timeline: number; lsn: bigint },
+): Start {
   const atSegment = (lsn: bigint) => lsn - (lsn % BigInt(segmentBytes));
   const resumed = (at: { timeline: number; end: bigint }) => {
     return { timeline: at.timeline, start: at.end, stream: atSegment(at.end) };
   };
-  if (!archived) return kept && begun(kept.timeline, atSegment(kept.lsn));
+  if (!archived) return begun(kept.timeline, atSegment(kept.lsn));
   if (archived.timeline === history.timeline) return resumed(archived);
   const left = history.ancestors.find((a) => a.timeline === archived.timeline);
   if (left && archived.end < left.until) return resumed(archived);
@@ -180,9 +208,14 @@ async function archiveHistories(
   }
 }
 
-/** Archives one timeline until it ends, and says where the next one goes on. */
-async function follow(stream: WalStream, from: Start, cluster: Cluster, options: ArchiveOptions): Promise<Start> {
-  const { signal, source } = options;
+/** Archives one timeline until it ends, and says where the next one goes on; null when archiving was to end. */
+async function follow(
+  stream: WalStream,
+  from: Start,
+  cluster: Cluster,
+  options: ArchiveOptions,
+): Promise<Start | null> {
+  const { signal, ending, source } = options;
   const limits = { ...defaults, ...withoutUndefined(options) };
   const scanner = createWalScanner();
   let writer: WalWriter | null = null;
@@ -219,7 +252,7 @@ async function follow(stream: WalStream, from: Start, cluster: Cluster, options:
     start = received;
     sealedUntil = range.until;
     await options.onSealed(key);
-    stream.confirm(options.safe());
+    stream.confirm(options.safe(from.timeline));
   };
   const open = () => {
     begunMs = Date.now();
@@ -231,10 +264,15 @@ async function follow(stream: WalStream, from: Start, cluster: Cluster, options:
     return sealedUntil !== '' && Date.parse(until) - Date.parse(sealedUntil) >= limits.idleMs;
   };
   // Also wakes the loop below: the server answers, and its answer is an event.
-  const timer = setInterval(() => stream.confirm(options.safe()), confirmMs);
+  const timer = setInterval(() => stream.confirm(options.safe(from.timeline)), confirmMs);
   try {
     for await (const event of stream.events()) {
       signal.throwIfAborted();
+      if (ending?.aborted) {
+        if (writer) await seal();
+        await stream.finish();
+        return null;
+      }
       if (event.kind === 'data') {
         if (event.lsn !== received)
           throw new Error(`WAL came at ${lsnText(event.lsn)} instead of ${lsnText(received)}`);

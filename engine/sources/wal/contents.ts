@@ -1,8 +1,9 @@
 import { isFailure } from '../../../policies/failure.ts';
-import { lsnOf, type TimelineHistory, type WalRange } from '../../../policies/wal.ts';
+import { compare, lsnOf, type TimelineHistory, type WalRange } from '../../../policies/wal.ts';
 import { parseWalKey, walPrefix } from '../../../policies/wal-bundle.ts';
 import { readWalHeader } from '../../artifact/index.ts';
 import type { Store } from '../../stores/index.ts';
+import type { ArchiveEnd } from './archive.ts';
 
 /** A range and where it lies. */
 export interface StoredRange extends WalRange {
@@ -73,12 +74,7 @@ export async function listWal({
 }
 
 /** The range that reaches furthest on the newest timeline: where an archive goes on. Null for none at all. */
-export function endOf({ ranges, histories }: WalContents): {
-  timeline: number;
-  end: bigint;
-  until: string;
-  histories: number[];
-} | null {
+export function endOf({ ranges, histories }: WalContents): ArchiveEnd | null {
   let last: StoredRange | null = null;
   for (const range of ranges) {
     const later = !last || range.timeline > last.timeline || (range.timeline === last.timeline && range.end > last.end);
@@ -87,4 +83,13 @@ export function endOf({ ranges, histories }: WalContents): {
   return (
     last && { timeline: last.timeline, end: last.end, until: last.until, histories: histories.map((h) => h.timeline) }
   );
+}
+
+/** Of what several stores hold, that which reaches the least far: from there on, some of them lack what comes. */
+export function leastOf(stores: WalContents[]): ArchiveEnd | null {
+  const ends = stores.map(endOf).filter((end) => end !== null);
+  const least = ends.sort((a, b) => a.timeline - b.timeline || compare(a.end, b.end))[0];
+  if (!least) return null;
+  const inAll = least.histories.filter((t) => stores.every((s) => s.histories.some((h) => h.timeline === t)));
+  return { ...least, histories: inAll };
 }

@@ -2,7 +2,11 @@ import { Failure, isFailure } from '../../../policies/failure.ts';
 import type { Connection } from '../postgres/connection.ts';
 
 /** An error of the server or the connection while WAL was streamed. */
-export function streamFailure(error: unknown, { host, port }: Connection, name: string): unknown {
+export function streamFailure(
+  error: unknown,
+  { host, port }: Pick<Connection, 'host' | 'port'>,
+  name: string,
+): unknown {
   if (isFailure(error)) return error;
   const { code, message } = error as { code?: string; message?: string };
   const where = `PostgreSQL at ${host}:${port}`;

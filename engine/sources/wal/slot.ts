@@ -40,6 +40,12 @@ export async function ensureSlot(client: pg.Client, slot: string, name: string):
   return (await readSlot(client, slot)) ?? { start: null };
 }
 
+/** A slot for which the server keeps nothing any more is of no use: it is made anew. */
+export async function dropIfLost(client: pg.Client, slot: string): Promise<void> {
+  const found = await readSlot(client, slot);
+  if (found && !found.start) await dropSlot(client, slot);
+}
+
 /** Gives up what the server keeps. Idempotent. */
 export async function dropSlot(client: pg.Client, slot: string): Promise<void> {
   try {

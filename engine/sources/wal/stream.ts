@@ -15,6 +15,8 @@ export type WalEvent =
 
 /** Bytes that may wait here; the server waits beyond them. */
 const queuedBytesMax = 4 * 1024 * 1024;
+/** A server answers at once that it has ended. */
+const finishWithinMs = 5_000;
 /** Of messages: type, then positions and time. */
 const dataHeaderBytes = 25;
 /** PostgreSQL counts microseconds from 2000-01-01. */
@@ -50,6 +52,7 @@ export class WalStream implements pg.Submittable {
   private mark: { lsn: bigint; at: string } | null = null;
   private lastAnswer: { lsn: bigint; at: string } | null = null;
   private ended = false;
+  private isFinishing = false;
   private error: Error | null = null;
   private wake: () => void = () => {};
 
@@ -89,6 +92,25 @@ export class WalStream implements pg.Submittable {
     this.connection?.sendCopyFromChunk(message);
   }
 
+  /**
+   * Ends streaming in agreement with the server, so that the slot is free at once. What comes meanwhile is passed over;
+   * events() is not to be asked any more. A server that does not answer is left after a few seconds.
+   */
+  async finish(): Promise<void> {
+    this.isFinishing = true;
+    this.queue.length = 0;
+    const connection = this.connection;
+    connection?.stream.resume();
+    connection?.endCopyFrom();
+    const giveUp = setTimeout(() => this.abandon(), finishWithinMs);
+    while (!this.ended && !this.error) {
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    }
+    clearTimeout(giveUp);
+  }
+
   /** Breaks the connection; events() throws. */
   abandon(): void {
     this.connection?.stream.destroy();
@@ -99,7 +121,9 @@ export class WalStream implements pg.Submittable {
     const both = connection as pg.Connection & CopyBoth;
     this.connection = both;
     // At the end of the timeline the server says that it is done, and waits for us to say so, too.
-    both.once('copyDone', () => both.endCopyFrom());
+    both.once('copyDone', () => {
+      if (!this.isFinishing) both.endCopyFrom();
+    });
     both.query(this.sql);
   }
 
@@ -156,6 +180,7 @@ export class WalStream implements pg.Submittable {
   }
 
   private put(event: WalEvent): void {
+    if (this.isFinishing) return;
     this.queue.push(event);
     if (event.kind === 'data') {
       this.queuedBytes += event.bytes.length;

@@ -1,0 +1,93 @@
+import { mkdtempSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { BackupResult, RestoreResult, WalArchiveStatus } from '../../workflows/contracts.ts';
+import { eventually } from '../support/eventually.ts';
+import { startWhole, type Whole } from '../support/whole.ts';
+import { type Cluster, makeCluster, password, postgresBinDirs, runSql, withServer } from './source-physical-fixture.ts';
+
+/** WAL as it is archived by the workers of the stack, of both major versions. */
+
+const binDirs = await postgresBinDirs();
+process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
+process.env.WAL_TEST_PASSWORD = password;
+const versions = [15, 18] as const;
+type Version = (typeof versions)[number];
+const sourceOf = (version: Version) => `pg-${version}`;
+
+let whole: Whole;
+const clusters = {} as Record<Version, Cluster>;
+
+beforeAll(async () => {
+  for (const version of versions) clusters[version] = await makeCluster(binDirs[version]);
+  whole = await startWhole({
+    sources: () =>
+      versions.map((version) => ({
+        name: sourceOf(version),
+        kind: 'postgres-physical',
+        connection: {
+          host: '127.0.0.1',
+          port: clusters[version].server.port,
+          user: 'saver',
+          password: 'env:WAL_TEST_PASSWORD',
+        },
+        wal: { every: '1s' },
+      })),
+  });
+}, 300_000);
+afterAll(async () => {
+  await whole?.stop();
+  for (const version of versions) await clusters[version]?.remove();
+}, 120_000);
+
+interface Told {
+  archiving: WalArchiveStatus['streaming'];
+  slotBytes: number | null;
+  shipped: { lsn: string; until: string; at: string } | null;
+  copies: { copy: string; archived: { timeline: number; lsn: string; until: string } | null }[];
+}
+const statusOf = (version: Version) => whole.backupctl<Told>('wal', 'status', sourceOf(version));
+
+const timeIn = (row: Record<string, unknown> | undefined) => (row?.at as Date | undefined)?.toISOString() ?? '';
+
+/** Until all copies reach beyond what was committed by now. */
+async function archived(version: Version): Promise<void> {
+  const [row] = await clusters[version].sql('postgres', 'SELECT clock_timestamp() AS at');
+  const at = timeIn(row);
+  await eventually(async () => {
+    const { copies } = await statusOf(version);
+    expect(copies.filter((c) => c.archived && c.archived.until > at).map((c) => c.copy)).toHaveLength(3);
+  }, 120_000);
+}
+
+/** Returns a moment at which the row is there. */
+async function insert(version: Version, n: number): Promise<string> {
+  const insertion = `INSERT INTO told VALUES (${n})`;
+  const [row] = await clusters[version].sql('postgres', insertion, 'SELECT clock_timestamp() AS at');
+  // Of its microseconds only milliseconds are left.
+  return new Date(Date.parse(timeIn(row)) + 1).toISOString();
+}
+
+describe.each(versions)('the WAL of PostgreSQL %d', (version) => {
+  test('is archived once the policy is applied, and lets come back to any moment', async () => {
+    await clusters[version].sql('postgres', 'CREATE TABLE told (n int)');
+    await whole.backupctl('policy', 'apply');
+    await whole.backupctl<BackupResult>('backup', 'run', sourceOf(version), '--wait');
+    const moments: string[] = [];
+    for (let n = 0; n < 4; n++) {
+      if (n === 2) process.kill(whole.workers.pid('backup'), 'SIGKILL');
+      moments.push(await insert(version, n));
+      await archived(version);
+    }
+    const chosen = Math.floor(Math.random() * 3);
+    const into = path.join(mkdtempSync(path.join(whole.dataDir, 'restored', 'wal-')), 'data');
+    await whole.backupctl<RestoreResult>(
+      ...['restore', sourceOf(version), '--to', moments[chosen] ?? '', '--into', into],
+      ...['--operator', 'ann', '--reason', 'a test', '--wait'],
+    );
+    const rows = await withServer(into, binDirs[version], (server) =>
+      runSql(server.uri(), 'SELECT n FROM told ORDER BY n'),
+    );
+    expect(rows.map((row) => row.n)).toEqual([0, 1, 2, 3].slice(0, chosen + 1));
+  }, 400_000);
+});
