@@ -90,7 +90,8 @@ function expectWholeJob(output: string): void {
 }
 
 /** The folders of a source's points on the backup server's disk. */
-const onDisk = (source: string) => readdirSync(path.join(dataDir, 'server-disk', source));
+const onDisk = (source: string) =>
+  readdirSync(path.join(dataDir, 'server-disk', source)).filter((name) => name !== 'wal');
 
 describe('npm start', () => {
   test('backs up, validates, replicates, restores from the second region, compares, and ends with 0', async () => {
@@ -98,12 +99,13 @@ describe('npm start', () => {
     const code = await run.ended;
     expect([code, run.stderr()]).toEqual([0, '']);
     expectWholeJob(run.stdout());
+    expect(run.stdout()).toContain('archiving WAL: sample-cluster');
     // The port that somebody else holds was replaced.
     expect(run.stdout()).not.toContain(`:${taken.port}`);
     expect(processesNaming(dataDir)).toEqual([]);
-    // Nothing staged is left. What the next incremental of a file tree compares with is kept on purpose.
+    // Nothing staged is left, but what the next incremental of a file tree compares with, and WAL on its way.
     const staging = path.join(dataDir, 'staging');
-    const staged = readdirSync(staging).filter((d) => d !== '.references');
+    const staged = readdirSync(staging).filter((d) => d !== '.references' && d !== '.wal');
     expect(staged.flatMap((d) => readdirSync(path.join(staging, d)))).toEqual([]);
   }, 300_000);
 

@@ -6,5 +6,5 @@ export { basePointOf, planPointInTime } from './plan.ts';
 export { recoverCluster } from './recover.ts';
 export { shipWal } from './ship.ts';
 export { dropSlot, limitSlot, slotState } from './slot.ts';
-export { discardUnsealed, readShipped, stagedKeys, walStaging } from './staging.ts';
+export { discardUnsealed, readShipped, walStaging } from './staging.ts';
 export { verifyWal } from './verify.ts';
