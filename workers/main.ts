@@ -6,13 +6,18 @@ import { Failure, isFailure } from '../policies/failure.ts';
 import { type Role, roles } from '../policies/queues.ts';
 import { startRole } from './roles.ts';
 
-/** `main.ts --role ROLE[,ROLE] --policy FILE [--host NAME]`: serves the roles' task queues until SIGTERM or SIGINT. */
+/**
+ * `main.ts --role ROLE[,ROLE] --policy FILE [--host NAME] [--pinned]`: serves the roles' task queues until SIGTERM or
+ * SIGINT.
+ */
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       role: { type: 'string' },
       policy: { type: 'string' },
       host: { type: 'string', default: 'local' },
+      // Workflows end under the version that began them; for fleets that keep the old workers while they drain.
+      pinned: { type: 'boolean', default: false },
       // Written once every role polls its queue; for whoever started this process.
       'ready-file': { type: 'string' },
     },
@@ -27,8 +32,9 @@ async function main(): Promise<void> {
   }
   Runtime.install({ logger: new DefaultLogger('INFO'), shutdownSignals: ['SIGTERM', 'SIGINT'] });
   const policy = await loadPolicy(values.policy);
-  const running = await Promise.all(wanted.map((role) => startRole(role as Role, { policy, host: values.host })));
-  process.stdout.write(`ready: ${wanted.join(', ')} on ${values.host}\n`);
+  const { host, pinned } = values;
+  const running = await Promise.all(wanted.map((role) => startRole(role as Role, { policy, host, pinned })));
+  process.stdout.write(`ready: ${wanted.join(', ')} on ${host}\n`);
   if (values['ready-file']) await writeFile(values['ready-file'], String(process.pid));
   await Promise.all(running.map((r) => r.done));
 }

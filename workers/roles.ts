@@ -7,11 +7,14 @@ import { queues, type Role } from '../policies/queues.ts';
 import { walSources } from '../policies/wal-sources.ts';
 import { composeActivities } from './compose.ts';
 import { ensureSearchAttributes } from './search-attributes.ts';
+import { deploymentOptions, workflowBuildId } from './version.ts';
 
 export interface RoleOptions {
   policy: Policy;
   /** The machine this worker stands on; part of its queue's name. */
   host: string;
+  /** Workflows stay with the version of the code that began them: see workers/version.ts. */
+  pinned: boolean;
 }
 
 /**
@@ -41,7 +44,7 @@ function concurrency(role: Role, policy: Policy, host: string): number {
 const heartbeatEveryMs = 2_000;
 
 /** Connects and polls the role's queue; `done` resolves when it has shut down. */
-export async function startRole(role: Role, { policy, host }: RoleOptions): Promise<{ done: Promise<void> }> {
+export async function startRole(role: Role, { policy, host, pinned }: RoleOptions): Promise<{ done: Promise<void> }> {
   const { address, namespace } = policy.temporal;
   const connection = await connect(address);
   const calls = await Connection.connect({ address });
@@ -58,7 +61,12 @@ export async function startRole(role: Role, { policy, host }: RoleOptions): Prom
     shutdownGraceTime: '10s',
     // The limit of a cancelled activity's clean-up: an isolated server must be stopped, uploads taken back.
     shutdownForceTime: '60s',
-    ...(role === 'coordination' ? { workflowsPath: new URL('../workflows/index.ts', import.meta.url).pathname } : {}),
+    ...(role === 'coordination'
+      ? {
+          workflowsPath: new URL(`../workflows/${pinned ? 'pinned' : 'index'}.ts`, import.meta.url).pathname,
+          workerDeploymentOptions: deploymentOptions(await workflowBuildId(), { pinned }),
+        }
+      : {}),
   };
   const worker = await Worker.create(options);
   // Whoever serves the coordinator's queue tells it what the policy says now.

@@ -54,13 +54,16 @@ export class Stage {
     return new Stage({ client: env.client, standIns, logged, now }, workers, [() => env.teardown()]);
   }
 
-  /** On a real server. */
-  static async on({ address }: Pick<RunningTemporal, 'address'>): Promise<Stage> {
+  /** On a real server, with a worker on every queue but one. */
+  static async on(
+    { address }: Pick<RunningTemporal, 'address'>,
+    { without }: { without?: string } = {},
+  ): Promise<Stage> {
     const logged = quietLog();
     const native = await NativeConnection.connect({ address });
     const connection = await Connection.connect({ address });
     const standIns = new StandIns();
-    const workers = await runWorkers(standIns, native);
+    const workers = await runWorkers(standIns, native, without);
     const part = { client: new Client({ connection }), standIns, logged, now: async () => Date.now() };
     return new Stage(part, workers, [() => connection.close(), () => native.close()]);
   }
@@ -102,8 +105,8 @@ interface Workers {
 }
 
 /** One worker per queue. */
-async function runWorkers(standIns: StandIns, connection: NativeConnection): Promise<Workers> {
-  const queued = standIns.workers();
+async function runWorkers(standIns: StandIns, connection: NativeConnection, without?: string): Promise<Workers> {
+  const queued = standIns.workers().filter(({ taskQueue }) => taskQueue !== without);
   const running = new Map<string, () => Promise<void>>();
   const start = async ({ taskQueue, activities }: (typeof queued)[number]) => {
     const worker = await Worker.create({
