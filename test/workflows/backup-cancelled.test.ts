@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { CancelledFailure } from '@temporalio/common';
 import type { BackupResult } from '../../workflows/contracts.ts';
+import { expectNothingLeft } from './expectations.ts';
 import { causes, Stage, until } from './stage.ts';
-import { expectNothingLeft, type StandIns, untilCancelled, untilSent } from './stand-ins.ts';
+import { type StandIns, untilCancelled, untilSent } from './stand-ins.ts';
 
 let stage: Stage;
 let steps: StandIns;

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { BackupResult } from '../../workflows/contracts.ts';
+import { expectNothingLeft } from './expectations.ts';
 import { type Failed, reasonOf, Stage } from './stage.ts';
-import { expectNothingLeft, failure, plan, type StandIns, untilCancelled, untilSent } from './stand-ins.ts';
+import { failure, plan, type StandIns, untilCancelled, untilSent } from './stand-ins.ts';
 
 let stage: Stage;
 let steps: StandIns;

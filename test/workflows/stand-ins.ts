@@ -1,5 +1,4 @@
 import { setTimeout } from 'node:timers/promises';
-import { expect } from '@jest/globals';
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { CoordinationActivities, JobEnd } from '../../activities/coordination.ts';
 import type { ExpiryActivities } from '../../activities/expiry.ts';
@@ -256,13 +255,4 @@ export async function untilSent({ but = 0 } = {}): Promise<void> {
 /** A failure of ours, as activities throw it. */
 export function failure(type: FailureType, message: string, retryable: boolean): ApplicationFailure {
   return ApplicationFailure.create({ type, message, nonRetryable: !retryable, details: [{ next: 'Mend it.' }] });
-}
-
-/** Nothing is left of a job that came to no recovery point. */
-export function expectNothingLeft(steps: StandIns): void {
-  expect(steps.done).not.toContain('recordPoint');
-  expect(steps.attempts('discardStaging')).toBe(1);
-  expect(steps.attempts('releaseSlot')).toBe(1);
-  expect(steps.done.indexOf('discardStaging')).toBeLessThan(steps.done.indexOf('releaseSlot'));
-  expect(steps.end().leftovers).toEqual({ staging: false, copies: [] });
 }
