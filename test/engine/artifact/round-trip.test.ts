@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { blockBytesMax, frameBytesMax, verifyPoint } from '../../../engine/artifact/index.ts';
-import { makePlace, noise, openHere, type Place, pointDir, read, sealHere, sealParts } from './sealing.ts';
+import { entryOf, makePlace, noise, openHere, type Place, pointDir, read, sealHere, sealParts } from './sealing.ts';
 
 let place: Place;
 beforeAll(async () => {
@@ -40,6 +40,18 @@ describe('what is sealed reads back equal', () => {
       expect(report).toMatchObject({ objects: 3, entries: 2, bytes: 2 * bytes });
     });
   }
+});
+
+test('so many entries that the manifest is a frame of its own memory read back in order', async () => {
+  const names = Array.from({ length: 4_000 }, (_, i) => `${noise(12, i + 1).toString('hex')} of ${i}`).sort();
+  const point = await sealHere(place, async (writer) => {
+    for (const name of names) await writer.entry(entryOf(name));
+  });
+  const manifest = point.objects.find((o) => o.role === 'manifest')?.bytes;
+  expect(manifest).toBeGreaterThan(64 * 1024);
+  const found: string[] = [];
+  for await (const entry of (await openHere(place, point)).entries()) found.push(Buffer.from(entry.path).toString());
+  expect(found).toEqual(names);
 });
 
 test('contents of any lengths, alone and side by side, read back equal', async () => {

@@ -25,6 +25,19 @@ async function split(bytes: Buffer, cuts: number[] = [], frameBytesMax = 1_000_0
   return frames;
 }
 
+test('a frame that fills its chunk may be handed over by whoever is given it', async () => {
+  const frames = [frameOf(300_000), frameOf(200_000)];
+  const sizes: number[] = [];
+  const chunks = (async function* () {
+    for (const frame of frames) yield Buffer.from(new Uint8Array(frame).buffer);
+  })();
+  for await (const frame of splitFrames(chunks, 1_000_000)) {
+    sizes.push(frame.length);
+    (frame.buffer as ArrayBuffer).transfer(0);
+  }
+  expect(sizes).toEqual(frames.map((f) => f.length));
+});
+
 describe('a zstd frame', () => {
   test('is measured without being decompressed, wherever it lies', () => {
     fc.assert(
