@@ -3,6 +3,7 @@ import path from 'node:path';
 import pg from 'pg';
 import { createPostgresInstance } from '../engine/sites/index.ts';
 import { findTool } from '../scripts/stack/find.ts';
+import { nodeFlags } from '../workers/heap.ts';
 import { type BenchContext, factsOf, mib, ratio, table } from './context.ts';
 import { inTurn, measure } from './measure.ts';
 
@@ -40,7 +41,7 @@ export async function benchDatabase(context: BenchContext, { scale }: { scale: n
     const costs = await inTurn(context.rounds, {
       ours: async () => {
         await context.freshBucket('ours');
-        return measure({ argv: [process.execPath, ours, 'backup', config] });
+        return measure({ argv: [process.execPath, ...nodeFlags, ours, 'backup', config] });
       },
       pipeline: async () => {
         await context.freshBucket('pipeline');
@@ -92,7 +93,7 @@ export async function benchDatabase(context: BenchContext, { scale }: { scale: n
         ],
       ),
       '',
-      `Of this project's backup, dumping and sealing took ${((facts.sealedMs ?? 0) / 1000).toFixed(1)} s and uploading ${((facts.uploadedMs ?? 0) / 1000).toFixed(1)} s; ` +
+      `Of this project's backup, dumping and sealing took ${((facts.sealedMs ?? 0) / 1000).toFixed(1)} s, in which the artifact was sent as it grew, and what was left to send ${((facts.uploadedMs ?? 0) / 1000).toFixed(1)} s; ` +
         `the longest block of the event loop was ${facts.loopDelayMaxMs} ms. The pipeline's last step is bench/put-stream.ts, which does what \`aws s3 cp - s3://…\` does.`,
       '',
     ].join('\n');

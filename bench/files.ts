@@ -1,5 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { nodeFlags } from '../workers/heap.ts';
 import { type BenchContext, factsOf, mib, ratio, table } from './context.ts';
 import { inTurn, measure } from './measure.ts';
 import { makeTree } from './tree.ts';
@@ -39,7 +40,7 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
   const backups = await inTurn(context.rounds, {
     ours: async () => {
       await context.freshBucket('ours');
-      return measure({ argv: [process.execPath, ours, 'backup', config] });
+      return measure({ argv: [process.execPath, ...nodeFlags, ours, 'backup', config] });
     },
     restic: async () => {
       await context.freshBucket('restic');
@@ -55,7 +56,7 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
     tar: Number(backups.tar.output.trim()),
   };
   const restores = await inTurn(context.rounds, {
-    ours: () => measure({ argv: [process.execPath, ours, 'restore', config, nextInto()] }),
+    ours: () => measure({ argv: [process.execPath, ...nodeFlags, ours, 'restore', config, nextInto()] }),
     restic: () => measure({ argv: ['restic', 'restore', 'latest', '-q', '--target', nextInto()], env: restic }),
   });
   await rm(tree, { recursive: true, force: true });
@@ -114,7 +115,7 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
       ],
     ),
     '',
-    `Of this project's backup, sealing took ${((facts.sealedMs ?? 0) / 1000).toFixed(1)} s and uploading ${((facts.uploadedMs ?? 0) / 1000).toFixed(1)} s; ` +
+    `Of this project's backup, sealing took ${((facts.sealedMs ?? 0) / 1000).toFixed(1)} s, in which the artifact was sent as it grew, and what was left to send ${((facts.uploadedMs ?? 0) / 1000).toFixed(1)} s; ` +
       `the longest block of the event loop was ${facts.loopDelayMaxMs} ms while backing up and ${factsOf(restores.ours).loopDelayMaxMs} ms while restoring. ` +
       `By read calls it read ${ratio(facts.rchar ?? 0, (facts.sourceBytes ?? 1) + stored.ours)} × (the source + the sealed bytes, which are read once more for the upload).`,
     '',

@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { openPoint, sealPoint } from '../engine/artifact/index.ts';
+import { followSealing, openPoint, sealPoint } from '../engine/artifact/index.ts';
 import { openSource } from '../engine/sources/index.ts';
-import { createS3Store, fileSource, type Store } from '../engine/stores/index.ts';
+import { createS3Store, fileSource, type PendingPut } from '../engine/stores/index.ts';
 import { source as sourceSchema } from '../policies/policy.ts';
-import { pointPrefix, type SealedPoint } from '../policies/recovery-point.ts';
+import { pointPrefix } from '../policies/recovery-point.ts';
+import { letHeapGrow } from '../workers/heap.ts';
 
 /**
  * One whole run of the engine, as a process of its own, to be compared with other tools':
@@ -20,6 +21,7 @@ interface Config {
   identity: string;
 }
 
+letHeapGrow();
 const [mode, file, into = ''] = process.argv.slice(2);
 if (!file) throw new Error('usage: ours.ts backup|restore CONFIG.json [INTO]');
 const config: Config = JSON.parse(await readFile(file, 'utf8'));
@@ -47,11 +49,13 @@ process.stdout.write(
   `${JSON.stringify({ ...facts, loopDelayMaxMs: Math.round(delay.max / 1e6), ...(await bytesRead()) })}\n`,
 );
 
+/** As the pipeline does it: the artifact is sent while it is being sealed, and the rest after it. */
 async function backup() {
   const dir = path.join(config.staging, prefix);
   await rm(dir, { recursive: true, force: true });
   await mkdir(path.join(dir, '.scratch'), { recursive: true });
   const from = performance.now();
+  const sending = sendArtifact(dir);
   const sealed = await sealPoint({
     dir,
     point: {
@@ -68,22 +72,27 @@ async function backup() {
     seal: (writer) => source.seal(writer, { scratchDir: path.join(dir, '.scratch'), signal, onProgress: () => {} }),
   });
   const sealedMs = performance.now() - from;
-  await upload(sealed, dir, store);
-  const stored = sealed.objects.reduce((sum, o) => sum + o.bytes, 0);
+  await store.completePut(await sending);
+  for (const object of sealed.objects.filter((o) => o.role !== 'artifact'))
+    await store.put(prefix + object.name, fileSource(path.join(dir, object.name), object), {});
+  const description = path.join(dir, 'sealed.json');
+  await store.put(`${prefix}sealed.json`, fileSource(description, await describe(description)), {});
   return {
     sealedMs: Math.round(sealedMs),
     uploadedMs: Math.round(performance.now() - from - sealedMs),
-    stored,
+    stored: sealed.objects.reduce((sum, o) => sum + o.bytes, 0),
     sourceBytes: sealed.content.sourceBytes,
   };
 }
 
-async function upload(sealed: SealedPoint, dir: string, to: Store): Promise<void> {
-  for (const object of sealed.objects)
-    await to.put(prefix + object.name, fileSource(path.join(dir, object.name), object), {});
-  const description = path.join(dir, 'sealed.json');
-  const { bytes, sha256 } = await describe(description);
-  await to.put(`${prefix}sealed.json`, fileSource(description, { bytes, sha256 }), {});
+async function sendArtifact(dir: string): Promise<PendingPut> {
+  const artifact = await followSealing(dir, { signal, beginsWithinMs: 60_000 });
+  if (!artifact) throw new Error('sealing did not begin');
+  try {
+    return await store.beginPut(prefix + artifact.name, artifact, { signal });
+  } finally {
+    await artifact.close();
+  }
 }
 
 async function describe(name: string): Promise<{ bytes: number; sha256: string }> {

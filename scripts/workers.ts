@@ -2,6 +2,7 @@ import { access, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { loadPolicy } from '../engine/config/index.ts';
 import type { Role } from '../policies/queues.ts';
+import { nodeFlags } from '../workers/heap.ts';
 import { roleEnvironment } from './role-environment.ts';
 import { type RunningProcess, startProcess } from './stack/process.ts';
 import { type Supervised, supervise } from './stack/supervise.ts';
@@ -52,6 +53,7 @@ async function startWorker(
     name: `The ${role} worker`,
     program: process.execPath,
     args: [
+      ...nodeFlags,
       new URL('../workers/main.ts', import.meta.url).pathname,
       '--role',
       role,

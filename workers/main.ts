@@ -4,6 +4,7 @@ import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { loadPolicy } from '../engine/config/index.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
 import { type Role, roles } from '../policies/queues.ts';
+import { letHeapGrow } from './heap.ts';
 import { startRole } from './roles.ts';
 
 /**
@@ -30,6 +31,7 @@ async function main(): Promise<void> {
       `--role takes one or more of ${roles.join(', ')}${unknown.length > 0 ? `, not ${unknown.join(', ')}` : ''}`,
     );
   }
+  letHeapGrow();
   Runtime.install({ logger: new DefaultLogger('INFO'), shutdownSignals: ['SIGTERM', 'SIGINT'] });
   const policy = await loadPolicy(values.policy);
   const { host, pinned } = values;
