@@ -14,6 +14,7 @@ import {
 } from '../engine/stores/index.ts';
 import { placeWayOut } from '../engine/way-out/index.ts';
 import type { BackupPlan, PlannedCopy } from '../policies/backup-plan.ts';
+import { impossibleClaim } from '../policies/claims.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
 import { lockProblem, lockUntil } from '../policies/lock.ts';
 import type { Policy } from '../policies/policy.ts';
@@ -145,7 +146,8 @@ export function createTransferActivities(deps: TransferDependencies) {
 
     /**
      * Puts backup.json, which makes the point exist there, once the way out lies there: nobody must need this software
-     * for a point that exists, nor miss a point that it needs. Returns when that was, by the store's clock.
+     * for a point that exists, nor miss a point that it needs; nor one that would not count, for it says to be of the
+     * future. Returns when that was, by the store's clock.
      */
     publishCopy: (target: CopyTarget): Promise<{ publishedAt: string }> =>
       runActivity('publish', async ({ signal }) => {
@@ -153,6 +155,7 @@ export function createTransferActivities(deps: TransferDependencies) {
         const backup = await stagedBackup(target);
         const source = bytesSource(await readFile(staged(target, backupJsonName)));
         await assertChain(store, backup, trusted);
+        await assertOfToday(store, backup);
         const lock = await lockOptions(store, plannedCopy(target));
         await placeWayOut(store, { ...lock, signal });
         const stored = await store.put(keyOf(target, backupJsonName), source, {
@@ -164,6 +167,20 @@ export function createTransferActivities(deps: TransferDependencies) {
         return { publishedAt: stored.modifiedAt };
       }),
   };
+}
+
+/** Throws ValidationFailed for what was captured when the store's clock has not come to yet. */
+async function assertOfToday(store: Store, backup: BackupJson): Promise<void> {
+  const now = await store.clock();
+  const impossible = impossibleClaim(backup, now);
+  if (impossible === null) return;
+  throw new Failure(
+    'ValidationFailed',
+    `${backup.id} would not count in ${store.name}, where it is ${now}: ${impossible}.`,
+    {
+      next: 'It was not published there. Set the clocks of the backup host and of the store by NTP, then run the backup again.',
+    },
+  );
 }
 
 /** Smaller artifacts are not worth requests of their own. */

@@ -9,7 +9,7 @@ import type { BackupPlan } from '../../policies/backup-plan.ts';
 import { backupJsonName } from '../../policies/recovery-point.ts';
 import { type MadePoint, makePoint, makeStores, prefixOf, trusted } from '../engine/catalog/points.ts';
 import { policyOf } from '../policies/policies.ts';
-import { activityEnvironment } from './environment.ts';
+import { activityEnvironment, errorOf } from './environment.ts';
 
 let made: ReturnType<typeof makeStores>;
 let store: Store;
@@ -47,8 +47,16 @@ function transferTo(near: Store): ReturnType<typeof createTransferActivities> {
 }
 
 /** A point as the backup worker leaves it: sealed, validated and signed, on the staging disk. */
-function stage(id: string, parent?: string): { point: MadePoint; target: { plan: BackupPlan; copy: string } } {
-  const point = makePoint({ id, ...(parent === undefined ? {} : { parent }) });
+function stage(
+  id: string,
+  parent?: string,
+  capturedAt?: string,
+): { point: MadePoint; target: { plan: BackupPlan; copy: string } } {
+  const point = makePoint({
+    id,
+    ...(parent === undefined ? {} : { parent }),
+    ...(capturedAt === undefined ? {} : { capturedAt }),
+  });
   const dir = path.join(staging, prefixOf(point));
   mkdirSync(dir, { recursive: true });
   for (const [name, bytes] of point.objects) writeFileSync(path.join(dir, name), bytes);
@@ -68,6 +76,14 @@ describe('publishing a copy', () => {
     const { script, page } = assembleWayOut();
     expect(puts.slice(0, -1).sort()).toEqual([page.name, script.name].sort());
     expect(puts.at(-1)).toBe(prefixOf(point) + backupJsonName);
+  });
+
+  test('refuses what the clock of its host says to be of the future: it would be the newest for ever', async () => {
+    const { target } = stage('shop-1', undefined, new Date(Date.now() + 3_600_000).toISOString());
+    const error = await errorOf(activities.run(transfer.publishCopy, target));
+    expect(error).toMatchObject({ type: 'ValidationFailed', nonRetryable: true });
+    expect(String(error)).toMatch(/clock|captured at/);
+    expect(puts).toEqual([]);
   });
 
   test('puts nothing but the description where the way out lies already', async () => {
