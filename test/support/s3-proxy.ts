@@ -10,6 +10,8 @@ export interface SeenRequest {
   operation: string;
   /** Path without the bucket, decoded. */
   key: string;
+  /** Of what is listed; '' where nothing is. */
+  prefix: string;
   headers: IncomingMessage['headers'];
 }
 
@@ -152,7 +154,12 @@ function isDelay(fault: Fault | null): fault is { delayMs: number } {
 function lookAt({ method = '', url = '', headers }: IncomingMessage): SeenRequest {
   const { pathname, searchParams } = new URL(url, 'http://host');
   const [, , ...key] = pathname.split('/').map(decodeURIComponent);
-  return { operation: operationOf(method, key.join('/'), searchParams, headers), key: key.join('/'), headers };
+  return {
+    operation: operationOf(method, key.join('/'), searchParams, headers),
+    key: key.join('/'),
+    prefix: searchParams.get('prefix') ?? '',
+    headers,
+  };
 }
 
 function operationOf(method: string, key: string, query: URLSearchParams, headers: IncomingMessage['headers']): string {

@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Kind, Layer, Planned } from './every-call/faults.ts';
+import { type Outcome, openSmallJobs, type SmallJobs } from './every-call/small-job.ts';
+
+/** One fault at every call that a small backup makes of its stores and its catalog, in turn, each in a job of its own. */
+
+let jobs: SmallJobs;
+let calm: Outcome;
+beforeAll(async () => {
+  jobs = await openSmallJobs();
+  calm = await jobs.run(null);
+}, 120_000);
+afterAll(() => jobs?.close(), 60_000);
+
+/** So many jobs at once: most of the time they wait to try again. */
+const atOnce = 12;
+
+async function tryAll(layer: Layer, kinds: (call: string) => Kind[]): Promise<string[]> {
+  const planned = calm.faults.calls[layer].flatMap((name, call): Planned[] =>
+    kinds(name).map((kind) => ({ layer, call, kind })),
+  );
+  const wrong: string[] = [];
+  const lanes = Array.from({ length: atOnce }, async () => {
+    for (let next = planned.shift(); next; next = planned.shift()) {
+      const { result, failure, problems, faults } = await jobs.run(next);
+      const where = `${next.kind} at ${layer} call ${next.call} (${calm.faults.calls[layer][next.call]})`;
+      if (faults.struck === null) wrong.push(`${where}: the call did not come`);
+      // One fault is not the end of a backup.
+      if (result?.outcome !== 'succeeded') wrong.push(`${where}: ${failure ?? JSON.stringify(result)}`);
+      wrong.push(...problems.map((problem) => `${where}: ${problem}`));
+    }
+  });
+  await Promise.all(lanes);
+  return wrong;
+}
+
+describe('a backup comes to its point, and leaves nothing else,', () => {
+  test('when nothing goes wrong', () => {
+    expect(calm.problems).toEqual([]);
+    expect(calm.result).toMatchObject({ outcome: 'succeeded' });
+  });
+
+  test('when the disk of a copy fails at any one call: before it, after it, or in the middle of the bytes', async () => {
+    expect(
+      await tryAll('disk', (call) =>
+        /^(put|get|list)/.test(call) ? ['error', 'lost reply', 'partial'] : ['error', 'lost reply'],
+      ),
+    ).toEqual([]);
+  }, 600_000);
+
+  test('when any one request to the bucket is cut, unanswered, answered in part, or refused for a while', async () => {
+    expect(
+      await tryAll('s3', (call) =>
+        /^GetObject /.test(call)
+          ? ['error', 'lost reply', 'hang', 'SlowDown', 'partial']
+          : ['error', 'lost reply', 'hang', 'SlowDown'],
+      ),
+    ).toEqual([]);
+  }, 600_000);
+
+  test('when the catalog goes away at any one call, or its answer is lost', async () => {
+    expect(await tryAll('catalog', () => ['cut', 'lost reply'])).toEqual([]);
+  }, 600_000);
+});
