@@ -11,6 +11,14 @@ export interface BenchContext {
   freshBucket(name: string): Promise<string>;
   /** Bytes that the server keeps for a bucket. */
   storedIn(bucket: string): Promise<number>;
+  bytesIn(folder: string): Promise<number>;
+  /** Adds what the S3 server was asked for meanwhile. */
+  counted(run: () => Promise<Cost>): Promise<Cost>;
+}
+
+/** Wall, CPU, memory, GETs and PUTs as a table shows them. */
+export function costCells({ wallS, cpuS, rssMiB, requests }: Cost): (string | number)[] {
+  return [wallS.toFixed(1), cpuS.toFixed(1), rssMiB, requests?.gets ?? '', requests?.puts ?? ''];
 }
 
 /** The facts that bench/ours.ts printed last. */

@@ -4,7 +4,7 @@ import pg from 'pg';
 import { createPostgresInstance } from '../engine/sites/index.ts';
 import { findTool } from '../scripts/stack/find.ts';
 import { nodeFlags } from '../workers/heap.ts';
-import { type BenchContext, factsOf, mib, ratio, table } from './context.ts';
+import { type BenchContext, costCells, factsOf, mib, ratio, table } from './context.ts';
 import { inTurn, measure } from './measure.ts';
 
 const ours = new URL('./ours.ts', import.meta.url).pathname;
@@ -41,29 +41,20 @@ export async function benchDatabase(context: BenchContext, { scale }: { scale: n
     const costs = await inTurn(context.rounds, {
       ours: async () => {
         await context.freshBucket('ours');
-        return measure({ argv: [process.execPath, ...nodeFlags, ours, 'backup', config] });
+        return context.counted(() => measure({ argv: [process.execPath, ...nodeFlags, ours, 'backup', config] }));
       },
       pipeline: async () => {
         await context.freshBucket('pipeline');
-        return measure({
-          argv: [
-            'bash',
-            '-o',
-            'pipefail',
-            '-c',
-            pipeline,
-            'bash',
-            server.uri('bench'),
-            age,
-            context.recipient,
-            process.execPath,
-            put,
-          ],
-          env: {
-            BENCH_S3: JSON.stringify({ endpoint, accessKeyId, secretAccessKey, bucket: 'pipeline' }),
-            PATH: `${server.binDir}:${process.env.PATH}`,
-          },
-        });
+        const argv = ['bash', '-o', 'pipefail', '-c', pipeline, 'bash', server.uri('bench'), age, context.recipient];
+        return context.counted(() =>
+          measure({
+            argv: [...argv, process.execPath, put],
+            env: {
+              BENCH_S3: JSON.stringify({ endpoint, accessKeyId, secretAccessKey, bucket: 'pipeline' }),
+              PATH: `${server.binDir}:${process.env.PATH}`,
+            },
+          }),
+        );
       },
     });
     const facts = factsOf(costs.ours);
@@ -72,23 +63,14 @@ export async function benchDatabase(context: BenchContext, { scale }: { scale: n
       `## PostgreSQL, logical: a database of ${mib(bytes)} MiB (dump ${mib(facts.sourceBytes ?? 0)} MiB), full, into an S3 server`,
       '',
       table(
-        ['', 'wall s', 'CPU s', 'largest process MiB', 'stored MiB', 'wall / pipeline'],
+        ['', 'wall s', 'CPU s', 'largest process MiB', 'GETs', 'PUTs', 'stored MiB', 'our wall / its'],
         [
-          [
-            'this project',
-            costs.ours.wallS.toFixed(1),
-            costs.ours.cpuS.toFixed(1),
-            costs.ours.rssMiB,
-            mib(facts.stored ?? 0),
-            ratio(costs.ours.wallS, costs.pipeline.wallS),
-          ],
+          ['this project', ...costCells(costs.ours), mib(facts.stored ?? 0), '1.00'],
           [
             '`pg_dump -Fc -Z0 \\| zstd -3 -T0 \\| age \\| S3 multipart`',
-            costs.pipeline.wallS.toFixed(1),
-            costs.pipeline.cpuS.toFixed(1),
-            costs.pipeline.rssMiB,
+            ...costCells(costs.pipeline),
             mib(stored),
-            '1',
+            ratio(costs.ours.wallS, costs.pipeline.wallS),
           ],
         ],
       ),

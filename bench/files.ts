@@ -1,13 +1,18 @@
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { findTool } from '../scripts/stack/find.ts';
 import { nodeFlags } from '../workers/heap.ts';
-import { type BenchContext, factsOf, mib, ratio, table } from './context.ts';
+import { type BenchContext, costCells, factsOf, mib, ratio, table } from './context.ts';
 import { inTurn, measure } from './measure.ts';
 import { makeTree } from './tree.ts';
 
 const ours = new URL('./ours.ts', import.meta.url).pathname;
+const put = new URL('./put-stream.ts', import.meta.url).pathname;
 
-/** A tree of many files, full, into S3 and back: this project, restic, and tar with zstd for the size. */
+/**
+ * A tree of many files, full, into S3 and back: this project, restic, and the plain pipeline; borg, which knows no S3,
+ * into a folder; tar with zstd for the size.
+ */
 export async function benchFiles(context: BenchContext, size: { files: number; bytes: number }): Promise<string> {
   const { dir, s3 } = context;
   const tree = path.join(dir, 'tree');
@@ -37,82 +42,98 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
     AWS_SECRET_ACCESS_KEY: secretAccessKey,
     RESTIC_CACHE_DIR: path.join(dir, 'restic-cache'),
   };
+  const borgRepository = path.join(dir, 'borg');
+  const borg = { BORG_REPO: borgRepository, BORG_PASSPHRASE: 'bench', BORG_BASE_DIR: path.join(dir, 'borg-base') };
+  const age = await findTool('age');
+  const pipeline = `tar -C "$1" -cf - . | zstd -3 -T0 -q | "$2" -r "$3" | "$4" "$5"`;
   const backups = await inTurn(context.rounds, {
     ours: async () => {
       await context.freshBucket('ours');
-      return measure({ argv: [process.execPath, ...nodeFlags, ours, 'backup', config] });
+      return context.counted(() => measure({ argv: [process.execPath, ...nodeFlags, ours, 'backup', config] }));
     },
     restic: async () => {
       await context.freshBucket('restic');
       await rm(restic.RESTIC_CACHE_DIR, { recursive: true, force: true });
       await measure({ argv: ['restic', 'init', '--repository-version', '2', '-q'], env: restic });
-      return measure({ argv: ['restic', 'backup', '-q', tree], env: restic });
+      return context.counted(() => measure({ argv: ['restic', 'backup', '-q', tree], env: restic }));
+    },
+    borg: async () => {
+      await rm(borgRepository, { recursive: true, force: true });
+      await rm(borg.BORG_BASE_DIR, { recursive: true, force: true });
+      await measure({ argv: ['borg', 'init', '-e', 'repokey'], env: borg });
+      return measure({ argv: ['borg', 'create', '-C', 'zstd,3', '::full', '.'], env: borg, cwd: tree });
+    },
+    pipeline: async () => {
+      await context.freshBucket('pipeline');
+      const argv = ['bash', '-o', 'pipefail', '-c', pipeline, 'bash', tree, age, context.recipient];
+      return context.counted(() =>
+        measure({
+          argv: [...argv, process.execPath, put],
+          env: { BENCH_S3: JSON.stringify({ endpoint, accessKeyId, secretAccessKey, bucket: 'pipeline' }) },
+        }),
+      );
     },
     tar: () => measure({ argv: ['bash', '-c', `tar -C "$1" -cf - . | zstd -3 -q | wc -c`, 'bash', tree] }),
   });
   const stored = {
     ours: factsOf(backups.ours).stored ?? 0,
     restic: await context.storedIn('restic'),
+    borg: await context.bytesIn(borgRepository),
+    pipeline: await context.storedIn('pipeline'),
     tar: Number(backups.tar.output.trim()),
   };
   const restores = await inTurn(context.rounds, {
-    ours: () => measure({ argv: [process.execPath, ...nodeFlags, ours, 'restore', config, nextInto()] }),
-    restic: () => measure({ argv: ['restic', 'restore', 'latest', '-q', '--target', nextInto()], env: restic }),
+    ours: () =>
+      context.counted(() => measure({ argv: [process.execPath, ...nodeFlags, ours, 'restore', config, nextInto()] })),
+    restic: () =>
+      context.counted(() =>
+        measure({ argv: ['restic', 'restore', 'latest', '-q', '--target', nextInto()], env: restic }),
+      ),
+    borg: async () => {
+      const into = nextInto();
+      await measure({ argv: ['mkdir', into] });
+      return measure({ argv: ['borg', 'extract', '::full'], env: borg, cwd: into });
+    },
   });
   await rm(tree, { recursive: true, force: true });
   const facts = factsOf(backups.ours);
+  const labels = {
+    ours: 'this project',
+    restic: 'restic',
+    borg: 'borg, into a folder',
+    pipeline: '`tar \\| zstd -3 -T0 \\| age \\| S3 multipart`',
+    tar: '`tar \\| zstd -3` (size only)',
+  };
+  const backupRows = (Object.keys(labels) as (keyof typeof labels)[]).map((tool) => [
+    `backup, ${labels[tool]}`,
+    ...costCells(backups[tool]),
+    mib(stored[tool]),
+    ratio(backups.ours.wallS, backups[tool].wallS),
+    ratio(stored.ours, stored[tool]),
+  ]);
+  const restoreRows = (['ours', 'restic', 'borg'] as const).map((tool) => [
+    `restore, ${labels[tool]}`,
+    ...costCells(restores[tool]),
+    '',
+    ratio(restores.ours.wallS, restores[tool].wallS),
+    '',
+  ]);
   return [
     `## Files: ${size.files} files, ${mib(facts.sourceBytes ?? 0)} MiB, full, into an S3 server and back`,
     '',
     table(
-      ['', 'wall s', 'CPU s', 'largest process MiB', 'stored MiB', 'wall / restic', 'stored / tar+zstd -3'],
       [
-        [
-          'backup, this project',
-          backups.ours.wallS.toFixed(1),
-          backups.ours.cpuS.toFixed(1),
-          backups.ours.rssMiB,
-          mib(stored.ours),
-          ratio(backups.ours.wallS, backups.restic.wallS),
-          ratio(stored.ours, stored.tar),
-        ],
-        [
-          'backup, restic',
-          backups.restic.wallS.toFixed(1),
-          backups.restic.cpuS.toFixed(1),
-          backups.restic.rssMiB,
-          mib(stored.restic),
-          '1',
-          ratio(stored.restic, stored.tar),
-        ],
-        [
-          '`tar \\| zstd -3` (size only)',
-          backups.tar.wallS.toFixed(1),
-          backups.tar.cpuS.toFixed(1),
-          backups.tar.rssMiB,
-          mib(stored.tar),
-          ratio(backups.tar.wallS, backups.restic.wallS),
-          '1',
-        ],
-        [
-          'restore, this project',
-          restores.ours.wallS.toFixed(1),
-          restores.ours.cpuS.toFixed(1),
-          restores.ours.rssMiB,
-          '',
-          ratio(restores.ours.wallS, restores.restic.wallS),
-          '',
-        ],
-        [
-          'restore, restic',
-          restores.restic.wallS.toFixed(1),
-          restores.restic.cpuS.toFixed(1),
-          restores.restic.rssMiB,
-          '',
-          '1',
-          '',
-        ],
+        '',
+        'wall s',
+        'CPU s',
+        'largest process MiB',
+        'GETs',
+        'PUTs',
+        'stored MiB',
+        'our wall / its',
+        'our stored / its',
       ],
+      [...backupRows, ...restoreRows],
     ),
     '',
     `Of this project's backup, sealing took ${((facts.sealedMs ?? 0) / 1000).toFixed(1)} s, in which the artifact was sent as it grew, and what was left to send ${((facts.uploadedMs ?? 0) / 1000).toFixed(1)} s; ` +

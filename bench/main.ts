@@ -1,15 +1,21 @@
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { generateIdentity, recipientOf } from '../engine/artifact/index.ts';
 import { ensureBucket, startS3 } from '../scripts/stack/s3.ts';
+import type { BenchContext } from './context.ts';
 import { benchDatabase } from './database.ts';
 import { benchFiles } from './files.ts';
+import type { Cost } from './measure.ts';
+import { replaceSections } from './page.ts';
+import { benchScale } from './scale.ts';
+import { benchTemporal } from './temporal.ts';
 
 /**
- * `npm run bench`: this project beside other tools on the same data, in one run, each several times in turn; the median
- * counts. Writes docs/benchmarks.md.
+ * `npm run bench [-- --only NAME,…]`: this project beside other tools on the same data, in one run, each several times in
+ * turn; the median counts. Writes the sections that were measured into docs/benchmarks.md.
  */
 const { values } = parseArgs({
   options: {
@@ -17,51 +23,71 @@ const { values } = parseArgs({
     files: { type: 'string', default: '60000' },
     'tree-mb': { type: 'string', default: '2500' },
     'database-scale': { type: 'string', default: '80' },
+    'scale-files': { type: 'string', default: '1000000' },
+    'scale-gb': { type: 'string', default: '20' },
     only: { type: 'string' },
     dir: { type: 'string' },
   },
 });
+const tree = { files: Number(values.files), bytes: Number(values['tree-mb']) * 1_000_000 };
+
+const benches: Record<string, (context: BenchContext) => Promise<string>> = {
+  files: (context) => benchFiles(context, tree),
+  database: (context) => benchDatabase(context, { scale: Number(values['database-scale']) }),
+  temporal: (context) => benchTemporal(context, tree),
+  scale: (context) =>
+    benchScale(context, { files: Number(values['scale-files']), gigabytes: Number(values['scale-gb']) }),
+};
+const wanted = values.only?.split(',') ?? Object.keys(benches);
+const unknown = wanted.filter((name) => !(name in benches));
+if (unknown.length > 0) throw new RangeError(`--only takes ${Object.keys(benches).join(', ')}, not ${unknown}`);
 
 const dir = await mkdtemp(path.join(values.dir ?? tmpdir(), 'bench-'));
 const identity = await generateIdentity();
-const s3 = await startS3({ dir: path.join(dir, 's3'), region: 'us-east-1' });
+const accessLog = path.join(dir, 's3.access.log');
+const s3 = await startS3({ dir: path.join(dir, 's3'), region: 'us-east-1', accessLog });
+const page = new URL('../docs/benchmarks.md', import.meta.url);
 try {
-  const context = {
+  const context: BenchContext = {
     dir,
     rounds: Number(values.rounds),
     identity,
     recipient: await recipientOf(identity),
     s3,
-    /** An empty bucket, so that no run finds what another left. */
-    freshBucket: async (name: string) => {
+    freshBucket: async (name) => {
       await rm(path.join(dir, 's3', name), { recursive: true, force: true });
       await ensureBucket(s3, name);
       return name;
     },
-    storedIn: (bucket: string) => folderBytes(path.join(dir, 's3', bucket)),
+    storedIn: (bucket) => folderBytes(path.join(dir, 's3', bucket)),
+    bytesIn: folderBytes,
+    counted: async (run): Promise<Cost> => {
+      const before = await requestsServed();
+      const cost = await run();
+      const after = await requestsServed();
+      return { ...cost, requests: { gets: after.gets - before.gets, puts: after.puts - before.puts } };
+    },
   };
-  const sections: string[] = [];
-  if (values.only !== 'database') {
-    sections.push(
-      await benchFiles(context, { files: Number(values.files), bytes: Number(values['tree-mb']) * 1_000_000 }),
-    );
+  for (const name of wanted) {
+    const section = await benches[name]?.(context);
+    const how =
+      `Measured on ${new Date().toISOString().slice(0, 10)} by \`npm run bench -- --only ${name} --rounds ${values.rounds}\`: ` +
+      `${availableParallelism()} cores (${cpus()[0]?.model.trim()}), ${Math.round(totalmem() / 2 ** 30)} GiB of memory.`;
+    const text = `${section?.trim()}\n\n${how}\n`;
+    process.stdout.write(`${text}\n`);
+    await writeFile(page, replaceSections(await readFile(page, 'utf8').catch(() => ''), { [name]: text }));
   }
-  if (values.only !== 'files') sections.push(await benchDatabase(context, { scale: Number(values['database-scale']) }));
-  const page = [
-    '# Benchmarks',
-    '',
-    `Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${availableParallelism()} cores (${cpus()[0]?.model.trim()}), ` +
-      `${Math.round(totalmem() / 2 ** 30)} GiB of memory. Median of ${values.rounds} runs in turn; CPU and memory are of whole processes. ` +
-      'Machines differ and are noisy: the ratios are what to read.',
-    '',
-    ...sections,
-  ].join('\n');
-  await mkdir(new URL('../docs', import.meta.url), { recursive: true });
-  await writeFile(new URL('../docs/benchmarks.md', import.meta.url), page);
-  process.stdout.write(`${page}\n`);
 } finally {
   await s3.stop();
   await rm(dir, { recursive: true, force: true });
+}
+
+/** What the S3 server has answered so far, by its own log, which it writes a moment later. */
+async function requestsServed(): Promise<{ gets: number; puts: number }> {
+  await setTimeout(1_000);
+  const lines = (await readFile(accessLog, 'utf8').catch(() => '')).split('\n');
+  const served = (operations: RegExp) => lines.filter((line) => operations.test(line)).length;
+  return { gets: served(/ s3_GetObject /), puts: served(/ s3_(PutObject|UploadPart) /) };
 }
 
 async function folderBytes(folder: string): Promise<number> {

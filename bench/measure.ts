@@ -10,6 +10,8 @@ export interface Cost {
   rssMiB: number;
   /** What it printed. */
   output: string;
+  /** What it asked of the S3 server, where that was counted: objects or ranges read; objects and parts written. */
+  requests?: { gets: number; puts: number };
 }
 
 export interface MeasureOptions {
