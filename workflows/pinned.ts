@@ -6,6 +6,7 @@ import { repair } from './repair.ts';
 import { restore } from './restore.ts';
 import { retention } from './retention.ts';
 import { scheduledBackup } from './scheduled-backup.ts';
+import { walArchive } from './wal-archive.ts';
 
 export * from './index.ts';
 
@@ -17,6 +18,6 @@ export * from './index.ts';
 for (const workflow of [backup, repair, restore, retention, scheduledBackup]) {
   setWorkflowOptions({ versioningBehavior: 'PINNED' }, workflow as (input: never) => Promise<unknown>);
 }
-for (const workflow of [coordinator, cleanup]) {
+for (const workflow of [coordinator, cleanup, walArchive]) {
   setWorkflowOptions({ versioningBehavior: 'AUTO_UPGRADE' }, workflow as (input: never) => Promise<unknown>);
 }

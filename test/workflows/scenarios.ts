@@ -4,8 +4,10 @@ import { createSlotActivities } from '../../activities/slot.ts';
 import { queues } from '../../policies/queues.ts';
 import { type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import { policyOf } from '../policies/policies.ts';
+import { cancelled, ended, hanging, type Played, refuse, settled } from './play.ts';
 import { type Stage, until } from './stage.ts';
-import { callingRun, failure, plan as fullPlan, untilCancelled } from './stand-ins.ts';
+import { callingRun, failure, plan as fullPlan } from './stand-ins.ts';
+import { walScenarios } from './wal-scenarios.ts';
 
 /** Every way in which our workflows end, each played once on a real server: `workflow.ending` → the runs to keep. */
 export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
@@ -61,6 +63,16 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
   'backup.validation-failed': (stage) => {
     const broken = { check: 'integrity', passed: false, details: 'read', error: 'block 7', durationMs: 1 } as const;
     stage.standIns.on('checkSealed', () => [broken]);
+    return ended(stage.start('backup', asked));
+  },
+
+  'backup.taken-again-as-a-full-one': (stage) => {
+    const broken = { check: 'integrity', passed: false, details: 'read', error: 'block 7', durationMs: 1 } as const;
+    stage.standIns.on('sealPoint', ({ level }) => ({
+      ...{ sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] },
+      level: stage.standIns.attempts('sealPoint') === 1 ? 'incremental' : level,
+    }));
+    stage.standIns.on('checkSealed', () => (stage.standIns.attempts('checkSealed') === 1 ? [broken] : []));
     return ended(stage.start('backup', asked));
   },
 
@@ -259,6 +271,8 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
     return atRest(stage);
   },
 
+  ...walScenarios,
+
   'coordinator.refused': (stage) =>
     ended(
       stage.client.workflow.start('coordinator', {
@@ -268,11 +282,6 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
       }),
     ),
 };
-
-export interface Played {
-  workflowId: string;
-  runId: string;
-}
 
 const asked = { source: 'shop' };
 const wanted = { source: 'shop', into: { directory: '/restored' }, operator: 'Ada', reason: 'the disk burnt' };
@@ -287,33 +296,10 @@ const by = { operator: 'Ada', reason: 'moving the disks' };
 const plan = { ...fullPlan, copies: fullPlan.copies.filter((c) => c.name !== 'east') };
 const nobody = '00000000-0000-4000-8000-000000000000';
 const old = (pointId: string) => ({ pointId, copy: 'disk', others: ['west'], parent: null });
-const hanging = untilCancelled(() => {});
-const refuse = (type: Parameters<typeof failure>[0]) => (): never => {
-  throw failure(type, `this is the failure ${type}`, false);
-};
-
 /** Before each scenario: two copies are as good as three, and take less room. */
 export function prepare(stage: Stage): void {
   stage.standIns.clear();
   stage.standIns.on('planBackup', () => plan);
-}
-
-async function ended(started: Promise<WorkflowHandle>): Promise<Played> {
-  const handle = await started;
-  await settled(handle);
-  const { workflowId, runId } = await handle.describe();
-  return { workflowId, runId };
-}
-
-/** Ends somehow. */
-async function settled(handle: WorkflowHandle): Promise<void> {
-  await handle.result().catch(() => {});
-}
-
-async function cancelled(stage: Stage, handle: WorkflowHandle, during: string): Promise<Played> {
-  while (!stage.standIns.done.includes(during)) await setTimeout(20);
-  await handle.cancel();
-  return ended(Promise.resolve(handle));
 }
 
 /** A copy and the staging disk cannot be cleaned up so many times. */
