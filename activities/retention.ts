@@ -1,4 +1,5 @@
-import { parseBackupJson } from '../engine/artifact/index.ts';
+import { listKeys, parseBackupJson } from '../engine/artifact/index.ts';
+import { type RemovedKeys, removeFormerKeys } from '../engine/keys/index.ts';
 import { readBytes, type Store } from '../engine/stores/index.ts';
 import { durationSeconds } from '../policies/duration.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
@@ -7,6 +8,7 @@ import { type BackupJson, backupJsonName, pointPrefix } from '../policies/recove
 import type { Refusal } from '../policies/repair.ts';
 import { type ExpiredPoint, type ExpireRequest, expirePoints } from './expire-points.ts';
 import { runActivity } from './failure.ts';
+import type { FormerKeys } from './rekey.ts';
 import { type ObjectsOfCopy, removeDamaged } from './remove-damaged.ts';
 import { assertNotHeld, removePoint } from './remove-point.ts';
 import { storesOf } from './stores-of.ts';
@@ -20,6 +22,12 @@ export interface RetentionDependencies {
 /** One recovery point in one store. */
 export interface CopyOfPoint {
   source: string;
+  pointId: string;
+  copy: string;
+}
+
+/** What became of the former keys of one copy of a point. */
+export interface RevokedKeys extends RemovedKeys {
   pointId: string;
   copy: string;
 }
@@ -80,7 +88,35 @@ export function createRetentionActivities(deps: RetentionDependencies) {
      */
     expirePoints: (request: ExpireRequest): Promise<ExpiredPoint[]> =>
       runActivity('expire', ({ report, signal }) => expirePoints(deps, request, { report, signal })),
+
+    /**
+     * Takes away the former wrapped keys of points, each once the one that stays is there as it was opened, and is for
+     * the policy's present recipients; what is held or locked stays, and is told. Idempotent.
+     */
+    removeKeys: ({ source, former }: { source: string; former: FormerKeys[] }): Promise<RevokedKeys[]> =>
+      runActivity('revoke', async ({ report, signal }) => {
+        const outcomes: RevokedKeys[] = [];
+        for (const { pointId, copy, keep } of former) {
+          signal.throwIfAborted();
+          const { removed, kept } = await revokeOne(source, pointId, copy, keep);
+          outcomes.push({ pointId, copy, removed, kept });
+          report({ entriesDone: outcomes.length });
+        }
+        return outcomes;
+      }),
   };
+
+  async function revokeOne(source: string, pointId: string, copy: string, keep: FormerKeys['keep']) {
+    const store = await deps.store(copy);
+    try {
+      await assertNotHeld(store, pointPrefix(source, pointId));
+      return await removeFormerKeys({ store, source, id: pointId, trusted, recipients: policy.keys.recipients, keep });
+    } catch (error) {
+      // Whatever is wrong with one point keeps nobody from the others.
+      if (!isFailure(error) || error.retryable) throw error;
+      return { removed: [], kept: [{ name: 'all', why: error.message }] };
+    }
+  }
 }
 
 /** The point that is published under the prefix; null when there is none, or something that is no point of that id. */
@@ -131,7 +167,15 @@ async function assertHolds(store: Store, prefix: string, pointId: string, truste
     throw new Failure('Corrupt', `${store.name} holds ${backup.id} in the place of ${pointId}.`, { next });
   }
   for (const object of backup.objects) {
-    const found = await store.head(prefix + object.name);
+    const found = await store.head(prefix + object.name).catch((error: unknown) => {
+      if (object.role === 'key' && isFailure(error, 'ObjectMissing')) return null;
+      throw error;
+    });
+    // Rotated away: a later one has taken its place.
+    if (found === null && (await listKeys({ store, prefix })).length > 0) continue;
+    if (found === null) {
+      throw new Failure('ObjectMissing', `${store.name} holds no key of ${pointId}.`, { next });
+    }
     if (found.bytes === object.bytes && (found.sha256 === null || found.sha256 === object.sha256)) continue;
     throw new Failure('ChecksumMismatch', `${store.name} holds another ${prefix}${object.name} than was sealed.`, {
       next,

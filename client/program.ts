@@ -1,25 +1,11 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { level } from '../policies/recovery-point.ts';
+import type { RightsOptions } from './commands/policy-rights.ts';
 import type { SimulateOptions } from './commands/policy-simulate.ts';
 import type { Context } from './context.ts';
 import { exitCodesHelp } from './exit-codes.ts';
-
-export interface GlobalOptions {
-  policy?: string;
-  json: boolean;
-  quiet: boolean;
-  color: boolean;
-}
-
-/** A command's work; returns its exit code when that is not 0. */
-export type Work = (context: Context) => Promise<number | undefined>;
-export type Execute = (global: GlobalOptions, work: Work) => Promise<void>;
-
-/** Wires a command to its work. Options may stand before or after it. */
-type On = <A extends unknown[], O>(
-  command: Command,
-  work: (context: Context, options: O, ...args: A) => Promise<number | undefined>,
-) => Command;
+import { addKey, addRetention } from './program-upkeep.ts';
+import { type Execute, type GlobalOptions, type On, wholeNumber } from './wiring.ts';
 
 /** The commands and their options. Each loads its own module when it runs, so that starting up stays quick. */
 export function createProgram(execute: Execute): Command {
@@ -51,7 +37,7 @@ export function createProgram(execute: Execute): Command {
     async (context, _options, file) => (await import('./commands/policy-check.ts')).policyCheck(context, file),
   );
 
-  on<[string], { write: string; read: string; delete: string; hold: string; aws: boolean }>(
+  on<[string], RightsOptions>(
     policy
       .command('rights')
       .argument('<copy>')
@@ -60,6 +46,7 @@ export function createProgram(execute: Execute): Command {
       .requiredOption('--read <principal>', 'who only reads')
       .requiredOption('--delete <principal>', 'who removes')
       .requiredOption('--hold <principal>', 'who sets and lifts legal holds')
+      .requiredOption('--rekey <principal>', 'who puts keys that were wrapped anew')
       .option('--aws', 'with the conditions that only AWS knows: no unconditional puts, no endless locks', false),
     async (context, options, name) =>
       (await import('./commands/policy-rights.ts')).policyRights(context, { name, ...options }),
@@ -213,6 +200,7 @@ export function createProgram(execute: Execute): Command {
   );
 
   addRetention(program, on);
+  addKey(program, on);
 
   const wal = program.command('wal').description('the write-ahead log of clusters');
   on<[string], object>(
@@ -297,50 +285,6 @@ export function createProgram(execute: Execute): Command {
   return inherit(program);
 }
 
-function addRetention(program: Command, on: On): void {
-  const retention = program.command('retention').description('which recovery points stay, which go, and why');
-  on<[string | undefined], object>(
-    retention
-      .command('plan')
-      .argument('[source]')
-      .description('of each recovery point whether it stays or goes, and why; changes nothing'),
-    async (context, _options, source) =>
-      (await import('./commands/retention.ts')).retentionPlan(context, source === undefined ? {} : { source }),
-  );
-  on<[], { source?: string; operator?: string; reason?: string; wait: boolean }>(
-    retention
-      .command('run')
-      .description('mark what may go, and remove what has been marked for the time of grace')
-      .option('--source <name>', 'of this source only')
-      .option('--operator <name>', 'who asks for it')
-      .option('--reason <text>', 'why')
-      .option('--wait', 'show how it goes until it has ended', false),
-    async (context, options) => (await import('./commands/retention.ts')).retentionRun(context, options),
-  );
-  on<[string], { operator?: string; reason?: string }>(
-    retention
-      .command('resume')
-      .argument('<source>')
-      .description('say that a source which has changed suddenly is in order, so that its old points may go')
-      .option('--operator <name>', 'who has looked')
-      .option('--reason <text>', 'why it is in order'),
-    async (context, options, source) =>
-      (await import('./commands/retention.ts')).retentionResume(context, { source, ...options }),
-  );
-  on<[string | undefined], { limit: number }>(
-    retention
-      .command('history')
-      .argument('[source]')
-      .description('what was removed, when, and why')
-      .option('--limit <number>', 'at most so many', wholeNumber, 50),
-    async (context, options, source) =>
-      (await import('./commands/retention.ts')).retentionHistory(context, {
-        ...options,
-        ...(source === undefined ? {} : { source }),
-      }),
-  );
-}
-
 /** Settings of the root that commander does not hand down to commands made earlier. */
 function inherit(program: Command): Command {
   for (const command of program.commands) {
@@ -368,10 +312,4 @@ function yearsAhead(text: string): number {
   const value = amount(text);
   if (value > 0 && value <= 100) return value;
   throw new InvalidArgumentError('Give a number of years, at most 100.');
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 1) return value;
-  throw new InvalidArgumentError('Give a whole number of at least 1.');
 }

@@ -3,7 +3,8 @@ import { Failure } from '../policies/failure.ts';
 import { openContext } from './context.ts';
 import { describeError } from './errors.ts';
 import { createOutput, type Streams } from './output.ts';
-import { createProgram, type GlobalOptions } from './program.ts';
+import { createProgram } from './program.ts';
+import type { GlobalOptions } from './wiring.ts';
 
 export interface RunOptions {
   streams?: Streams;

@@ -1,4 +1,4 @@
-import type { StoreAccess } from './credentials.ts';
+import { type StoreAccess, storeAccesses } from './credentials.ts';
 
 export interface BucketPolicyOptions {
   bucket: string;
@@ -13,6 +13,11 @@ export interface BucketPolicyOptions {
   aws?: { lockDaysMax: number };
 }
 
+/** Wrapped keys. */
+const wrappedKeys = '*/key.*.age';
+/** Those of them that rotation makes: all but key.1.age, which lies beside a point from the beginning. */
+const laterKeys = ['*/key.1?*.age', ...[2, 3, 4, 5, 6, 7, 8, 9].map((digit) => `*/key.${digit}*.age`)];
+
 /** Keys of the notes on who set or lifted a legal hold. Those who write backups may not write these. */
 const holdNotes = '*/hold.*';
 
@@ -21,7 +26,7 @@ interface Statement {
   Effect: 'Allow' | 'Deny';
   Principal: { AWS: string[] };
   Action: string[];
-  Resource: string;
+  Resource: string | string[];
   Condition?: Record<string, Record<string, string>>;
 }
 
@@ -39,44 +44,62 @@ const readBucket = [
   's3:GetBucketObjectLockConfiguration',
 ];
 
-/** What each access may do with the objects of a bucket, and with the bucket itself; nobody is given anything else. */
-const rights: Record<StoreAccess, { objects: string[]; bucket: string[] }> = {
-  read: { objects: readObjects, bucket: readBucket },
-  write: {
-    // Locking an object as it is put takes PutObjectRetention; it lengthens locks, and shortens none.
-    objects: [
-      ...readObjects,
-      's3:PutObject',
-      's3:PutObjectTagging',
-      's3:PutObjectRetention',
-      's3:AbortMultipartUpload',
-      's3:ListMultipartUploadParts',
-    ],
-    bucket: [...readBucket, 's3:ListBucketMultipartUploads'],
-  },
-  delete: {
-    objects: [...readObjects, 's3:DeleteObject', 's3:DeleteObjectVersion', 's3:AbortMultipartUpload'],
-    bucket: [...readBucket, 's3:ListBucketMultipartUploads'],
-  },
-  hold: { objects: [...readObjects, 's3:PutObjectLegalHold'], bucket: readBucket },
+/** What an access may do beyond reading, with the objects of a bucket; nobody is given anything else. */
+const more: Partial<Record<StoreAccess, string[]>> = {
+  // Locking an object as it is put takes PutObjectRetention; it lengthens locks, and shortens none.
+  write: [
+    's3:PutObject',
+    's3:PutObjectTagging',
+    's3:PutObjectRetention',
+    's3:AbortMultipartUpload',
+    's3:ListMultipartUploadParts',
+  ],
+  delete: ['s3:DeleteObject', 's3:DeleteObjectVersion', 's3:AbortMultipartUpload'],
+  hold: ['s3:PutObjectLegalHold'],
 };
 
-/** The bucket policy that gives each access what it needs and no more. For a bucket with versioning and Object Lock. */
+/**
+ * The bucket policy that gives each access what it needs and no more. For a bucket with versioning and Object Lock. It
+ * says everything once: versitygw keeps it as an attribute of a folder, which many file systems limit to 4 KiB.
+ */
 export function bucketPolicy({ bucket, prefix = '', principals, aws }: BucketPolicyOptions) {
   const arn = `arn:aws:s3:::${bucket}`;
   const objects = `${arn}/${prefix === '' ? '' : `${prefix}/`}*`;
-  const statements = (Object.keys(rights) as StoreAccess[]).flatMap((access): Statement[] => {
-    const common = { Effect: 'Allow' as const, Principal: { AWS: [principals[access]] } };
-    return [
-      { Sid: `${access}Objects`, ...common, Action: rights[access].objects, Resource: objects },
-      { Sid: `${access}Bucket`, ...common, Action: rights[access].bucket, Resource: arn },
-    ];
+  const allow = (Sid: string, accesses: readonly StoreAccess[], Action: string[], Resource: string): Statement => ({
+    Sid,
+    Effect: 'Allow',
+    Principal: { AWS: accesses.map((access) => principals[access]) },
+    Action,
+    Resource,
   });
+  const statements = [
+    allow('readObjects', storeAccesses, readObjects, objects),
+    allow('readBucket', storeAccesses, readBucket, arn),
+    allow('pendingUploads', ['write', 'delete'], ['s3:ListBucketMultipartUploads'], arn),
+    ...storeAccesses.flatMap((access) => {
+      const actions = more[access];
+      return actions ? [allow(`${access}Objects`, [access], actions, objects)] : [];
+    }),
+  ];
   const notes = `${objects}${holdNotes.slice(1)}`;
   const puts = ['s3:PutObject', 's3:PutObjectTagging'];
+  statements.push(allow('holdNotes', ['hold'], puts, notes), {
+    Sid: 'holdNotesOnly',
+    Effect: 'Deny',
+    Principal: { AWS: [principals.write] },
+    Action: puts,
+    Resource: notes,
+  });
   statements.push(
-    { Sid: 'holdNotes', Effect: 'Allow', Principal: { AWS: [principals.hold] }, Action: puts, Resource: notes },
-    { Sid: 'holdNotesOnly', Effect: 'Deny', Principal: { AWS: [principals.write] }, Action: puts, Resource: notes },
+    allow('wrappedKeys', ['rekey'], [...puts, 's3:PutObjectRetention'], `${objects}${wrappedKeys.slice(1)}`),
+    {
+      // Former keys are removed for those: whoever writes backups must not lay anything in their place.
+      Sid: 'wrappedKeysOnly',
+      Effect: 'Deny',
+      Principal: { AWS: [principals.write] },
+      Action: puts,
+      Resource: laterKeys.map((keys) => `${objects}${keys.slice(1)}`),
+    },
   );
   if (aws) {
     const deny = { Effect: 'Deny' as const, Resource: objects };
@@ -84,7 +107,7 @@ export function bucketPolicy({ bucket, prefix = '', principals, aws }: BucketPol
       {
         Sid: 'conditionalPutsOnly',
         ...deny,
-        Principal: { AWS: [principals.write, principals.hold] },
+        Principal: { AWS: [principals.write, principals.hold, principals.rekey] },
         Action: ['s3:PutObject'],
         // Parts of an upload carry no condition; its completion does, and that is what makes the object.
         Condition: { Null: { 's3:if-none-match': 'true' }, Bool: { 's3:ObjectCreationOperation': 'true' } },
@@ -92,7 +115,7 @@ export function bucketPolicy({ bucket, prefix = '', principals, aws }: BucketPol
       {
         Sid: 'noEndlessLocks',
         ...deny,
-        Principal: { AWS: [principals.write] },
+        Principal: { AWS: [principals.write, principals.rekey] },
         Action: ['s3:PutObject', 's3:PutObjectRetention'],
         Condition: { NumericGreaterThan: { 's3:object-lock-remaining-retention-days': String(aws.lockDaysMax) } },
       },

@@ -3,10 +3,10 @@ import type { Role } from './queues.ts';
 
 /**
  * What a holder of credentials may do in a store. `write`: put, and read back what was put. `read`: get and list.
- * `delete`: read and remove, never put. `hold`: set and lift legal holds, and note who did. None of them may overwrite,
- * shorten a lock, or change the bucket.
+ * `delete`: read and remove, never put. `hold`: set and lift legal holds, and note who did. `rekey`: read, and put wrapped
+ * keys beside points. None of them may overwrite, shorten a lock, or change the bucket.
  */
-export const storeAccesses = ['write', 'read', 'delete', 'hold'] as const;
+export const storeAccesses = ['write', 'read', 'delete', 'hold', 'rekey'] as const;
 export type StoreAccess = (typeof storeAccesses)[number];
 
 /** What each role opens stores for; null for those that are given no store. */

@@ -227,6 +227,7 @@ const s3Copy = z.strictObject({
       read: keyPair.optional().describe('Coordination, validation and recovery workers, and backupctl: get and list.'),
       delete: keyPair.optional().describe('Retention workers: get, list and delete.'),
       hold: keyPair.optional().describe('backupctl hold: legal holds.'),
+      rekey: keyPair.optional().describe('Recovery workers: put keys that were wrapped anew beside points.'),
     })
     .default({})
     .describe('A key pair for each kind of access, so that no worker can do what is not its own work.'),

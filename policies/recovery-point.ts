@@ -129,11 +129,24 @@ export function pointPrefix(source: string, pointId: string): string {
 export const backupJsonName = 'backup.json';
 export const manifestName = 'manifest.ndjson.zst.tink';
 export const keyName = 'key.1.age';
+/** How the names of wrapped keys begin. */
+export const keyNamePrefix = 'key.';
 export const artifactNames = {
   'pax-tar': 'data.tar.zst.tink',
   parts: 'data.parts.zst.tink',
   blocks: 'data.blocks.zst.tink',
 } as const;
+
+/** The number of a wrapped key by its name, `key.N.age`; null for any other name. Rotation makes those above 1. */
+export function keyNumber(name: string): number | null {
+  const digits = /^key\.([1-9]\d{0,8})\.age$/.exec(name)?.[1];
+  return digits === undefined ? null : Number(digits);
+}
+
+/** The name of the wrapped key with that number. */
+export function keyNameOf(number: number): string {
+  return `key.${number}.age`;
+}
 
 /** Sum of the sealed objects, i.e. what a copy occupies but for backup.json itself. */
 export function storedBytes(point: Pick<SealedPoint, 'objects'>): number {

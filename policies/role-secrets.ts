@@ -48,7 +48,7 @@ function ownSecrets(role: Role, policy: Policy, host: string): (string | undefin
     case 'validation':
       return [keys.identity];
     case 'recovery':
-      return [catalog.dsn, keys.identity, ...restoreTargets.map((t) => t.password)];
+      return [catalog.dsn, keys.identity, ...restoreTargets.map((t) => t.password), ...storeSecrets(policy, 'rekey')];
     case 'transfer':
     case 'retention':
       return [];

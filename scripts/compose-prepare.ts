@@ -48,6 +48,7 @@ async function prepareBucket(copy: Extract<CopyPolicy, { kind: 's3' }>): Promise
     read: await keys('read'),
     delete: await keys('delete'),
     hold: await keys('hold'),
+    rekey: await keys('rekey'),
   };
   await ensureBucket(root, bucket, { objectLock: true });
   await ensureUsers(root, bucket, users);

@@ -4,6 +4,7 @@ import { createCoordinationActivities } from '../activities/coordination.ts';
 import { createExpiryActivities } from '../activities/expiry.ts';
 import { createHostActivities } from '../activities/host.ts';
 import { createRecoveryActivities } from '../activities/recovery.ts';
+import { createRekeyActivities } from '../activities/rekey.ts';
 import { createRepairActivities } from '../activities/repair.ts';
 import { createRepairPlanActivities } from '../activities/repair-plan.ts';
 import { createRetentionActivities } from '../activities/retention.ts';
@@ -21,7 +22,7 @@ import { secretsAmong } from '../engine/config/index.ts';
 import { type IncidentEvent, type NotificationEvent, notify } from '../engine/notify/index.ts';
 import { openSource, type Source } from '../engine/sources/index.ts';
 import { createDirectoryStore, openStore, type Store } from '../engine/stores/index.ts';
-import { accessOf } from '../policies/credentials.ts';
+import { accessOf, credentialsFor, type StoreAccess } from '../policies/credentials.ts';
 import { Failure } from '../policies/failure.ts';
 import { sourcePolicy } from '../policies/plan.ts';
 import type { CopyPolicy, Policy } from '../policies/policy.ts';
@@ -44,7 +45,7 @@ export interface CompositionContext {
 
 /**
  * Hands each role its parts, and no more: the signing key to backup; store credentials that put to transfer, that
- * delete to retention, that only read to coordination, validation and recovery; an age identity to validation and recovery; the
+ * delete to retention, that only read to coordination, validation and recovery, which is also given those that put wrapped keys; an age identity to validation and recovery; the
  * catalog to coordination and recovery. Secrets are read here and nowhere else, and only those of the role.
  */
 export async function composeActivities(role: Role, { policy, client, host }: CompositionContext): Promise<Composed> {
@@ -55,16 +56,19 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
       for (const store of stores.values()) await (await store).close();
     },
   ];
-  const store = (name: string): Promise<Store> => {
-    const known = stores.get(name) ?? openNamed(name);
-    stores.set(name, known);
+  const storeFor = (name: string, access: StoreAccess | null): Promise<Store> => {
+    const key = `${access} ${name}`;
+    const known = stores.get(key) ?? openNamed(name, access);
+    stores.set(key, known);
     return known;
   };
-  const openNamed = async (name: string): Promise<Store> => {
-    const access = accessOf[role];
+  const openNamed = async (name: string, access: StoreAccess | null): Promise<Store> => {
     if (access === null) throw new TypeError(`${role} workers are given no store`);
-    return openStore(copyNamed(policy, name), { access, resolveSecret });
+    const copy = copyNamed(policy, name);
+    assertCredentials(copy, access);
+    return openStore(copy, { access, resolveSecret });
   };
+  const store = (name: string): Promise<Store> => storeFor(name, accessOf[role]);
   const source = async (name: string): Promise<Source> => openSource(sourcePolicy(policy, name), { resolveSecret });
   const identity = () => resolveSecret(policy.keys.identity);
   const catalog = async () => {
@@ -123,7 +127,10 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
           staging: createDirectoryStore({ name: 'staging', path: policy.staging.path }),
         });
       case 'recovery':
-        return createRecoveryActivities({ policy, catalog: await catalog(), store, source, identity, resolveSecret });
+        return {
+          ...createRecoveryActivities({ policy, catalog: await catalog(), store, source, identity, resolveSecret }),
+          ...createRekeyActivities({ policy, identity, keyStore: (name) => storeFor(name, 'rekey') }),
+        };
     }
   })();
 
@@ -140,6 +147,14 @@ function copyNamed(policy: Policy, name: string): CopyPolicy {
   if (copy) return copy;
   throw new Failure('CopyUnknown', `The policy has no copy named "${name}".`, {
     next: `Use one of: ${policy.copies.map((c) => c.name).join(', ')}.`,
+  });
+}
+
+/** Where others have a key pair each, whoever has none must not fall back to whatever the environment has. */
+function assertCredentials(copy: CopyPolicy, access: StoreAccess): void {
+  if (copy.kind !== 's3' || credentialsFor(copy, access) !== null || Object.keys(copy.credentials).length === 0) return;
+  throw new Failure('StoreDenied', `The policy names no credentials to ${access} for ${copy.name}.`, {
+    next: `Name credentials.${access} of that copy; "backupctl policy rights" prints what they must be allowed.`,
   });
 }
 

@@ -184,6 +184,54 @@ export interface RepairResult {
   outcomes: RepairOutcome[];
 }
 
+/**
+ * Workflow type `rekey`, id `rekey`: one at a time. Wraps the keys of points for the policy's present recipients, in every
+ * copy; a person asks for it.
+ */
+export interface RekeyInput {
+  targets: RekeyTarget[];
+  /** Only in these copies. Default: every copy of the policy. */
+  copies?: string[];
+  /** Also take away the former wrapped keys of each point, once a present recipient's identity has opened the new one. */
+  revoke?: boolean;
+  operator: string;
+  reason: string;
+}
+
+export interface RekeyTarget {
+  source: string;
+  /** Default: every point of the source that its copies hold. */
+  points?: string[];
+  /** The machine whose workers do it; default `local`. */
+  host?: string;
+}
+
+export interface RekeyResult {
+  sources: SourceRekeyed[];
+}
+
+/** What became of the keys of one source. */
+export interface SourceRekeyed {
+  source: string;
+  points: number;
+  /** Copies of points to which a wrapped key was added. */
+  added: number;
+  /** Copies of points that had it. */
+  present: number;
+  /** Former wrapped keys that were taken away; null when nobody asked for it. */
+  revoked: number | null;
+  /** Those that could not be taken away: `POINT in COPY: NAME, WHY`. At most 50. */
+  kept: string[];
+  moreKept: number;
+  /** Points whose former keys stay, because no identity of the recovery worker is that of a present recipient. */
+  unproven: number;
+  /** At most 50. */
+  problems: string[];
+  moreProblems: number;
+}
+
+export const rekeyWorkflowId = 'rekey';
+
 export const coordinatorWorkflowId = 'coordinator';
 
 /** Workflow type `coordinator`, id `coordinator`: one for the whole fleet. */

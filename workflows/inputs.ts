@@ -4,6 +4,8 @@ import { moment } from '../policies/moment.ts';
 import { backupClass, level } from '../policies/recovery-point.ts';
 import type {
   BackupInput,
+  RekeyInput,
+  RekeyTarget,
   RepairInput,
   RestoreInput,
   RetentionInput,
@@ -81,6 +83,20 @@ const walArchiveInput = z.strictObject({
     .default({ streaming: 'failing', error: null, copies: [] }),
 } satisfies Fields<WalArchiveInput>);
 
+const rekeyTarget = z.strictObject({
+  source: name,
+  points: z.array(name).min(1).optional(),
+  host: name.optional(),
+} satisfies Fields<RekeyTarget>);
+
+const rekeyInput = z.strictObject({
+  targets: z.array(rekeyTarget).min(1),
+  copies: z.array(name).min(1).optional(),
+  revoke: z.boolean().optional(),
+  operator: name,
+  reason: name,
+} satisfies Fields<RekeyInput>);
+
 /** The input of a backup, with its defaults. */
 export function assertBackupInput(input: BackupInput): Required<BackupInput> {
   const classes = backupClass.options.join(', ');
@@ -121,6 +137,14 @@ export function assertRetentionInput(input: RetentionInput): RetentionInput {
 
 export function assertWalArchiveInput(input: WalArchiveInput): Required<WalArchiveInput> {
   return assertFits(walArchiveInput, input, 'Give it as {"source": "NAME"}, or let backupctl policy apply start it.');
+}
+
+export function assertRekeyInput(input: RekeyInput): RekeyInput {
+  return assertFits(
+    rekeyInput,
+    input,
+    'Give it as {"targets": [{"source": "NAME"}], "operator": "NAME", "reason": "TEXT"}, with "revoke": true to take former keys away.',
+  );
 }
 
 function assertFits<T>(schema: z.ZodType<T>, input: unknown, next: string): T {

@@ -24,12 +24,12 @@ export async function policyRights(
       next: 'Give its folder to the user of the workers, and to nobody else.',
     });
   }
-  const { write, read, delete: remove, hold } = principals;
+  const { write, read, delete: remove, hold, rekey } = principals;
   const lockDaysMax = Math.ceil((longestLockMs(policy, copy) + durationSeconds(copy.deadline) * 1000) / dayMs) + 1;
   const document = bucketPolicy({
     bucket: copy.bucket,
     prefix: copy.prefix,
-    principals: { write, read, delete: remove, hold },
+    principals: { write, read, delete: remove, hold, rekey },
     ...(aws ? { aws: { lockDaysMax } } : {}),
   });
   context.out.result(document, () => JSON.stringify(document, null, 2));

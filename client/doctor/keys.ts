@@ -7,7 +7,7 @@ import { examine, type Finding } from './check.ts';
 
 /** Every reference has its secret, files of secrets are closed to others, and the keys fit together. */
 export async function examineSecrets(context: Context, policy: Policy): Promise<Finding[]> {
-  const { readSigningKey, publicKeyOf, recipientOf } = await import('../../engine/artifact/index.ts');
+  const { readSigningKey, publicKeyOf, recipientsOf } = await import('../../engine/artifact/index.ts');
   const refs = allSecrets(policy).filter((r) => r !== policy.keys.signing && r !== policy.keys.identity);
   const secrets = await Promise.all(refs.map((ref) => examine(`secret ${ref}`, () => present(context, ref))));
   const keys = await Promise.all([
@@ -25,15 +25,16 @@ export async function examineSecrets(context: Context, policy: Policy): Promise<
     }),
     examine('age identity', async () => {
       const said = await present(context, policy.keys.identity);
-      const own = await recipientOf(await context.secret(policy.keys.identity)).catch(() => {
-        throw new Failure('KeyWrong', 'it is no age identity (AGE-SECRET-KEY-1…)', {
-          next: 'Correct keys.identity, or what it refers to.',
-        });
-      });
-      if (policy.keys.recipients.includes(own)) return `${said}; it opens what is sealed for ${own}`;
-      throw new Failure('KeyWrong', `its recipient ${own} is not among keys.recipients: it opens no new point`, {
-        next: `Add ${own} to keys.recipients, or name the identity of one of those.`,
-      });
+      const own = await recipientsOf(await context.secret(policy.keys.identity));
+      if (policy.keys.recipients.some((r) => own.includes(r)))
+        return `${said}; it opens what is sealed for ${own.join(', ')}`;
+      throw new Failure(
+        'KeyWrong',
+        `its recipient ${own.join(', ')} is not among keys.recipients: it opens no new point`,
+        {
+          next: `Add ${own[0]} to keys.recipients, or name the identity of one of those.`,
+        },
+      );
     }),
   ]);
   return [...inShort(secrets), ...keys];

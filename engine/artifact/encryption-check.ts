@@ -1,6 +1,7 @@
 import { keyName } from '../../policies/recovery-point.ts';
 import { readBytes } from '../stores/index.ts';
 import type { PointReader } from './reader.ts';
+import { readKeyHeader } from './rewrap.ts';
 
 /** What was found, in one line; `error` says what is wrong. */
 export interface EncryptionFinding {
@@ -17,10 +18,8 @@ export async function assertSealedFor(point: PointReader, recipients: string[]):
   const artifact = await point.artifact();
   await artifact.read(0, Math.min(1, artifact.plainBytes));
   const named = point.backup.encryption.recipients;
-  const wrapped = (await readBytes(point.store, point.prefix + keyName)).toString('latin1');
-  // One stanza per recipient in the header, which ends at the MAC line (age-encryption.org/v1).
-  const header = wrapped.slice(0, wrapped.indexOf('\n---'));
-  const stanzas = header.match(/^-> X25519 /gm)?.length ?? 0;
+  // One stanza per recipient.
+  const stanzas = readKeyHeader(await readBytes(point.store, point.prefix + keyName))?.stanzas ?? 0;
   const details = `AES-256-GCM, ${artifact.segments} segments; key wrapped for ${stanzas} recipients`;
   const missing = recipients.filter((r) => !named.includes(r));
   const extra = named.filter((r) => !recipients.includes(r));

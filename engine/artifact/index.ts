@@ -13,6 +13,7 @@ export {
   publicKeyOf,
   readSigningKey,
   recipientOf,
+  recipientsOf,
   type SigningKey,
 } from './keys.ts';
 export { blockBytesMax, frameBytesMax } from './limits.ts';
@@ -20,6 +21,7 @@ export { comparePaths } from './manifest.ts';
 export type { PageRule } from './pages.ts';
 export { openPoint, type PointReader } from './reader.ts';
 export { type Base, openReference } from './reference.ts';
+export { isRewrapOf, rewrapKey } from './rewrap.ts';
 export { sortedEntries } from './sorted-entries.ts';
 export type {
   Block,
@@ -42,6 +44,7 @@ export {
   type WalWriter,
 } from './wal-object.ts';
 export { readWholeWal } from './wal-whole.ts';
+export { listKeys, openWrappedKey, readWrappedKey, type WrappedKey } from './wrapped-keys.ts';
 export {
   type ArtifactWriter,
   blockOf,

@@ -25,8 +25,10 @@ export function keyCheckOf(key: Uint8Array, pointId: string): string {
 /**
  * Wraps the key for age recipients. The plaintext is 64 lower-case hex digits and a newline (docs/format.md).
  * Throws PolicyInvalid when there is no recipient, or one is not an age recipient.
+ *
+ * @param also a recipient of another kind, whose stanza comes last
  */
-export async function wrapKey(key: Uint8Array, recipients: string[]): Promise<Uint8Array> {
+export async function wrapKey(key: Uint8Array, recipients: string[], also?: age.Recipient): Promise<Uint8Array> {
   const encrypter = new age.Encrypter();
   if (recipients.length === 0) throw badRecipients('it names nobody');
   for (const recipient of recipients) {
@@ -38,42 +40,49 @@ export async function wrapKey(key: Uint8Array, recipients: string[]): Promise<Ui
       throw badRecipients(`${shown} is not an age recipient`, error);
     }
   }
+  if (also) encrypter.addRecipient(also);
   return encrypter.encrypt(`${Buffer.from(key).toString('hex')}\n`);
+}
+
+/** age identities in the text of a file: one a line, with comments. */
+function identitiesIn(text: string): string[] {
+  const lines = text.split('\n').map((line) => line.trim());
+  return lines.filter((line) => line !== '' && !line.startsWith('#'));
 }
 
 /**
  * Unwraps a point's key. Throws KeyWrong when the identity is not among the recipients, Corrupt when the object is
  * not what was written.
  *
- * @param identity AGE-SECRET-KEY-1…
+ * @param identity AGE-SECRET-KEY-1…, or several, one a line
  * @param recipients named in the error, so that a person knows which identity to look for
  */
 export async function unwrapKey(wrapped: Uint8Array, identity: string, recipients: string[]): Promise<Buffer> {
+  const own = await recipientsOf(identity);
   const decrypter = new age.Decrypter();
-  try {
-    decrypter.addIdentity(identity.trim());
-  } catch (error) {
-    throw new Failure('KeyWrong', 'The identity given is not an age identity (AGE-SECRET-KEY-1…).', {
-      next: 'Correct keys.identity in the policy file, or what it refers to.',
-      cause: error,
-    });
-  }
-  const own = await recipientOf(identity);
+  for (const one of identitiesIn(identity)) decrypter.addIdentity(one);
   let text: string;
   try {
     text = await decrypter.decrypt(wrapped, 'text');
   } catch (error) {
-    if (recipients.includes(own)) throw corruptKey(error);
-    throw new Failure(
-      'KeyWrong',
-      `The identity of ${own} does not open this point; it is sealed for ${recipients.join(', ')}.`,
-      {
-        next: 'Use the identity of one of those recipients.',
-      },
-    );
+    if (recipients.some((r) => own.includes(r))) throw corruptKey(error);
+    throw wrongIdentity(own, recipients, error);
   }
   if (!/^[0-9a-f]{64}\n$/.test(text)) throw corruptKey(undefined);
   return Buffer.from(text.trim(), 'hex');
+}
+
+/** Says whose identity was given, and whose is needed. */
+export function wrongIdentity(own: string[], recipients: string[], cause?: unknown): Failure {
+  const needed = recipients.length === 0 ? 'somebody whom it does not name' : recipients.join(', ');
+  return new Failure(
+    'KeyWrong',
+    `The identity of ${own.join(', ')} does not open this point; it is sealed for ${needed}.`,
+    {
+      next: 'Use the identity of one of those recipients.',
+      cause,
+    },
+  );
 }
 
 function badRecipients(what: string, cause?: unknown): Failure {
@@ -98,6 +107,19 @@ export function generateIdentity(): Promise<string> {
 /** The public recipient (age1…) of an identity. */
 export function recipientOf(identity: string): Promise<string> {
   return age.identityToRecipient(identity.trim());
+}
+
+/** The public recipients of one identity, or of several, one a line. Throws KeyWrong, without quoting what is none. */
+export async function recipientsOf(identities: string): Promise<string[]> {
+  try {
+    const found = await Promise.all(identitiesIn(identities).map(recipientOf));
+    if (found.length > 0) return found;
+  } catch {
+    // Said below: the reason that is given may quote the input.
+  }
+  throw new Failure('KeyWrong', 'The identity given is not an age identity (AGE-SECRET-KEY-1…).', {
+    next: 'Correct keys.identity in the policy file, or what it refers to.',
+  });
 }
 
 export type SigningKey = KeyObject;

@@ -216,7 +216,14 @@ export async function decodeManifest(
     );
   }
   if (!isHeader(header)) throw malformed('its header is incomplete');
-  return { header, entries: decodeEntries(lines, header.artifacts.length) };
+  const entries = decodeEntries(lines, header.artifacts.length);
+  const end = entries.return.bind(entries);
+  // Nobody may read on: a generator that was not begun does nothing at its end, and the lines would stay open.
+  entries.return = async (value) => {
+    await lines.return?.();
+    return end(value);
+  };
+  return { header, entries };
 }
 
 function isHeader(header: Partial<ManifestHeader>): header is ManifestHeader {
@@ -235,36 +242,40 @@ interface Counts {
 }
 
 async function* decodeEntries(lines: AsyncIterator<string>, artifacts: number): AsyncGenerator<EntryWithBlocks> {
-  const seen: Seen = { entries: 0, blocks: 0, bytes: 0, artifacts };
-  let last: Uint8Array | null = null;
-  let line = await nextLine(lines);
-  while (!('end' in line)) {
-    const entry = decodeEntry(line);
-    if (last && comparePaths(last, entry.path) >= 0) throw malformed('its entries are out of order');
-    last = entry.path;
-    seen.entries++;
-    const state: BlocksState = { following: null, over: false };
-    const given: EntryWithBlocks = {
-      ...entry,
-      blocks: decodeBlocks(lines, seen, state, () => {
-        given.unstable = true;
-      }),
-    };
-    yield given;
-    state.over = true;
-    // Whoever did not ask for all the blocks has the rest read over here.
-    line = state.following ?? (await nextLine(lines));
-    while ('blocks' in line || 'unstable' in line) {
-      if ('blocks' in line) tuplesOf(line, seen);
-      line = await nextLine(lines);
+  try {
+    const seen: Seen = { entries: 0, blocks: 0, bytes: 0, artifacts };
+    let last: Uint8Array | null = null;
+    let line = await nextLine(lines);
+    while (!('end' in line)) {
+      const entry = decodeEntry(line);
+      if (last && comparePaths(last, entry.path) >= 0) throw malformed('its entries are out of order');
+      last = entry.path;
+      seen.entries++;
+      const state: BlocksState = { following: null, over: false };
+      const given: EntryWithBlocks = {
+        ...entry,
+        blocks: decodeBlocks(lines, seen, state, () => {
+          given.unstable = true;
+        }),
+      };
+      yield given;
+      state.over = true;
+      // Whoever did not ask for all the blocks has the rest read over here.
+      line = state.following ?? (await nextLine(lines));
+      while ('blocks' in line || 'unstable' in line) {
+        if ('blocks' in line) tuplesOf(line, seen);
+        line = await nextLine(lines);
+      }
     }
+    const end = (line.end ?? {}) as Partial<Counts>;
+    for (const what of ['entries', 'blocks', 'bytes'] as const) {
+      if (end[what] !== seen[what]) throw malformed(`it names ${end[what]} ${what} at its end but has ${seen[what]}`);
+    }
+    const more = await lines.next();
+    if (!more.done) throw malformed('something follows its end');
+  } finally {
+    await lines.return?.();
   }
-  const end = (line.end ?? {}) as Partial<Counts>;
-  for (const what of ['entries', 'blocks', 'bytes'] as const) {
-    if (end[what] !== seen[what]) throw malformed(`it names ${end[what]} ${what} at its end but has ${seen[what]}`);
-  }
-  const more = await lines.next();
-  if (!more.done) throw malformed('something follows its end');
 }
 
 /** What went by, and how many artifacts a block may refer to. */

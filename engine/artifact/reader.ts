@@ -3,7 +3,6 @@ import { Readable } from 'node:stream';
 import { Failure, isFailure } from '../../policies/failure.ts';
 import {
   backupJsonName,
-  keyName,
   type ObjectRole,
   pointPrefix,
   type SealedObject,
@@ -13,12 +12,12 @@ import { giveBack } from '../give-back.ts';
 import { readBytes, type Store } from '../stores/index.ts';
 import { parseBackupJson, parseSealedJson } from './backup-json.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
-import { keyCheckOf, unwrapKey } from './keys.ts';
 import { frameBlocksMax, frameBytesMax } from './limits.ts';
 import { decodeManifest } from './manifest.ts';
 import { manifestLines } from './manifest-lines.ts';
 import { openStream, type StreamDecryptor } from './tink.ts';
 import type { ArtifactName, EntryWithBlocks, Patchwork, Stretch } from './types.ts';
+import { openPointKey } from './wrapped-keys.ts';
 import { sealedJsonName } from './writer.ts';
 
 /** A recovery point opened for reading. Everything it returns has been authenticated. */
@@ -44,7 +43,7 @@ export interface OpenPointOptions {
   store: Store;
   source: string;
   id: string;
-  /** age identity. */
+  /** age identity, or several, one a line. */
   identity: string;
   /** Public keys whose signature counts. Not needed for a point that is only staged. */
   trusted?: string[];
@@ -60,19 +59,7 @@ export async function openPoint(options: OpenPointOptions): Promise<PointReader>
   const { store, source, id } = options;
   const prefix = pointPrefix(source, id);
   const backup = await readDescription(options, prefix);
-  const wrapped = await readBytes(store, prefix + keyName).catch((error: unknown) => {
-    if (!isFailure(error, 'ObjectMissing')) throw error;
-    throw new Failure('KeyMissing', `The wrapped key of ${id}, ${prefix}${keyName}, is missing in ${store.name}.`, {
-      next: 'Use another copy of this recovery point.',
-      cause: error,
-    });
-  });
-  const key = await unwrapKey(wrapped, options.identity, backup.encryption.recipients).catch((error: unknown) => {
-    throw isFailure(error, 'Corrupt') ? corrupt(`${prefix}${keyName}: ${error.message}`) : error;
-  });
-  // Whoever may write into the store could wrap a key of their own, and seal other objects with it.
-  if (keyCheckOf(key, id) !== backup.encryption.keyCheck)
-    throw corrupt(`${prefix}${keyName} holds another key than the one that sealed it`);
+  const key = await openPointKey({ store, prefix, backup }, options.identity);
   const open = async (role: ObjectRole) => {
     const object = objectOf(backup, role);
     const { bytes } = await store.head(prefix + object.name);

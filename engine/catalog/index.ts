@@ -4,5 +4,6 @@ export type {
   PointRecord,
 } from './catalog.ts';
 export { openCatalog } from './postgres-catalog.ts';
+export { publishedIn } from './published.ts';
 export { rebuildCatalog, verifyCatalog } from './rebuild.ts';
 export { pointsInStores } from './source-points.ts';

@@ -1,6 +1,7 @@
 import { isFailure } from '../../policies/failure.ts';
 import { type HoldNote, holdNoteName } from '../../policies/hold.ts';
-import { type BackupJson, backupJsonName, pointPrefix } from '../../policies/recovery-point.ts';
+import { type BackupJson, backupJsonName, keyName, pointPrefix } from '../../policies/recovery-point.ts';
+import { listKeys } from '../artifact/index.ts';
 import { bytesSource, type Store } from '../stores/index.ts';
 
 /**
@@ -16,8 +17,17 @@ export async function holdPoint(
   const prefix = pointPrefix(backup.source.name, backup.id);
   await store.put(prefix + holdNoteName(note), bytesSource(`${JSON.stringify(note, null, 2)}\n`), {});
   try {
-    for (const name of [backupJsonName, ...backup.objects.map((o) => o.name)]) {
-      await store.hold(prefix + name, note.action === 'add');
+    const names = new Set([
+      backupJsonName,
+      ...backup.objects.map((o) => o.name),
+      ...(await listKeys({ store, prefix })),
+    ]);
+    for (const name of names) {
+      await store.hold(prefix + name, note.action === 'add').catch((error: unknown) => {
+        // Rotated away: a later key has taken its place, and is held.
+        if (name === keyName && isFailure(error, 'ObjectMissing')) return;
+        throw error;
+      });
     }
     return 'store';
   } catch (error) {

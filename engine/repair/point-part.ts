@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Failure } from '../../policies/failure.ts';
 import { type BackupJson, backupJsonName, pointPrefix } from '../../policies/recovery-point.ts';
-import { parseBackupJson } from '../artifact/index.ts';
+import { listKeys, parseBackupJson } from '../artifact/index.ts';
 import { sameDocument } from '../catalog/same-document.ts';
 import { readBytes, type Store, verifyObject } from '../stores/index.ts';
 import { type PointName, publishedAs } from './description.ts';
@@ -19,8 +19,11 @@ export async function pointPart(stores: Store[], point: PointName): Promise<Part
     facts: (key) => objects.get(key) ?? null,
     text: () => null,
     owns: (key) => key === last || objects.has(key),
-    async *keysIn() {
-      yield* objects.keys();
+    async *keysIn(store) {
+      for (const [key, { role, name }] of objects) {
+        if (role === 'key' && (await isRotatedAway(store, prefix, name))) continue;
+        yield key;
+      }
       yield last;
     },
     examine: (store, key, options) =>
@@ -39,6 +42,12 @@ export async function pointPart(stores: Store[], point: PointName): Promise<Part
         return { bytes: text.length, sha256: createHash('sha256').update(text).digest('hex') };
       }),
   };
+}
+
+/** A former key that was taken away must not come back from a copy that had to keep it; others open the point. */
+async function isRotatedAway(store: Store, prefix: string, name: string): Promise<boolean> {
+  const names = await listKeys({ store, prefix });
+  return names.length > 0 && !names.includes(name);
 }
 
 /** Names the object: a description that cannot be read does not know whose it is. */

@@ -71,6 +71,17 @@ export function openAge(file, identities, name) {
   return null;
 }
 
+/**
+ * Whom a key that was wrapped anew says it is for (docs/format.md, section 3); none where it does not say.
+ *
+ * @param {Buffer} file
+ */
+export function recipientsNamedIn(file) {
+  const [header = ''] = file.toString('latin1').split('\n--- ');
+  const line = header.split('\n').find((l) => l.startsWith('-> backup-coordinator/recipients '));
+  return (line ?? '').split(' ').filter((word) => /^age1[0-9a-z]{1,100}$/.test(word));
+}
+
 /** @typedef {{ args: string[], body: Buffer }} Stanza */
 
 /** @param {Buffer} file @param {string} name */

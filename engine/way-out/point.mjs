@@ -1,7 +1,7 @@
 import { createHash, createPublicKey, hkdfSync, verify } from 'node:crypto';
-import { closeSync, fstatSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openAge } from './age.mjs';
+import { openAge, recipientsNamedIn } from './age.mjs';
 import { damaged, Problem } from './problem.mjs';
 import { openObject, readSome, SealedFile } from './sealed.mjs';
 
@@ -216,13 +216,18 @@ export function unlock(point, { identities, keys }) {
     throw damaged(`${point.name} has no wrapped key (key.1.age).`, 'Use another copy of this recovery point.');
   /** @type {unknown} */
   let broken = null;
+  /** @type {Set<string>} */
+  const recipients = new Set();
   for (const file of files) {
     const name = `${point.name}/${file}`;
     try {
-      const text = openAge(readSmall(join(point.folder, file), name, keyBytesMax), identities, name)?.toString(
-        'latin1',
-      );
-      if (text === undefined) continue;
+      const wrapped = readSmall(join(point.folder, file), name, keyBytesMax);
+      const text = openAge(wrapped, identities, name)?.toString('latin1');
+      if (text === undefined) {
+        const says = file === 'key.1.age' ? point.backup.encryption.recipients : recipientsNamedIn(wrapped);
+        for (const recipient of says) recipients.add(recipient);
+        continue;
+      }
       const key = parseKey(text);
       if (key && keyFits(key, point.backup)) return key;
       broken ??= damaged(`${name} holds another key than the one that sealed the point.`);
@@ -233,7 +238,7 @@ export function unlock(point, { identities, keys }) {
   }
   if (broken) throw broken;
   const mine = identities.map((i) => i.recipient).join(', ');
-  const sealedFor = point.backup.encryption.recipients.join(', ');
+  const sealedFor = [...recipients].join(', ') || 'somebody whom it does not name';
   if (mine === '')
     throw new Problem(
       'usage',
@@ -269,6 +274,11 @@ function readSmall(file, name, bytesMax) {
   } finally {
     closeSync(fd);
   }
+}
+
+/** @param {Point} point @param {Role} role */
+export function hasObject(point, role) {
+  return existsSync(join(point.folder, objectOf(point, role).name));
 }
 
 /**

@@ -20,7 +20,7 @@ export async function ensureUsers(server: S3Access, bucket: string, users: S3Use
   const id = (access: StoreAccess) => users[access].accessKeyId;
   const policy = bucketPolicy({
     bucket,
-    principals: { write: id('write'), read: id('read'), delete: id('delete'), hold: id('hold') },
+    principals: { write: id('write'), read: id('read'), delete: id('delete'), hold: id('hold'), rekey: id('rekey') },
   });
   const client = s3Client(server);
   try {

@@ -147,6 +147,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         read: await keys('read'),
         delete: await keys('delete'),
         hold: await keys('hold'),
+        rekey: await keys('rekey'),
       };
       await ensureBucket(server, bucketName, { objectLock: true });
       await ensureUsers(server, bucketName, users);

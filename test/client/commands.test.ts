@@ -182,7 +182,20 @@ describe('backupctl', () => {
   test('prints the rights on the bucket of a copy', async () => {
     const bucket = { name: 'vault', kind: 's3', region: 'us-west-2', bucket: 'vault', prefix: 'p', lock: {} };
     writeFileSync(path.join(cwd, 'bucket.yaml'), JSON.stringify({ ...policy, copies: [...policy.copies, bucket] }));
-    const who = ['--write', 'W', '--read', 'R', '--delete', 'D', '--hold', 'H', '--policy', 'bucket.yaml'];
+    const who = [
+      '--write',
+      'W',
+      '--read',
+      'R',
+      '--delete',
+      'D',
+      '--hold',
+      'H',
+      '--rekey',
+      'K',
+      '--policy',
+      'bucket.yaml',
+    ];
     const { document } = await json(['policy', 'rights', 'vault', '--aws', ...who]);
     expect(document.Statement).toContainEqual(
       expect.objectContaining({ Sid: 'deleteObjects', Principal: { AWS: ['D'] }, Resource: 'arn:aws:s3:::vault/p/*' }),

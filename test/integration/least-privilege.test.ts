@@ -181,6 +181,7 @@ const forbidden: Record<StoreAccess, [string, Attempt][]> = {
   read: [...onBuckets, ...onLocks, ...onLegalHolds, ...deletes, ...puts],
   delete: [...onBuckets, ...onLocks, ...onLegalHolds, ...puts],
   hold: [...onBuckets, ...onLocks, ...deletes, ...puts],
+  rekey: [...onBuckets, ...onLocks, ...onLegalHolds, ...deletes, ...puts],
 };
 
 describe.each(storeAccesses)('the credentials to %s', (access) => {
@@ -252,6 +253,33 @@ describe('the credentials to write', () => {
     expect(await statusOf(as('hold').send(new PutObjectCommand({ ...note, Body: 'held', IfNoneMatch: '*' })))).toBe(
       200,
     );
+  });
+});
+
+describe('the credentials to wrap keys anew', () => {
+  const beside = (name: string) => ({ ...object, Key: object.Key.replace(/data$/, name) });
+  const putAs = (access: StoreAccess, name: string, more: object = {}) =>
+    statusOf(as(access).send(new PutObjectCommand({ ...beside(name), Body: name, IfNoneMatch: '*', ...more })));
+
+  test('put wrapped keys beside a point, locked like it, and nothing else', async () => {
+    const lock = { ObjectLockMode: 'COMPLIANCE', ObjectLockRetainUntilDate: inHours(24) };
+    for (const name of ['key.2.age', 'key.10.age'])
+      expect([name, await putAs('rekey', name, lock)]).toEqual([name, 200]);
+    for (const name of ['backup.json', 'key.json', 'hold.1.json', 'data.tar.zst.tink', 'key.2.age.txt'])
+      expect([name, await putAs('rekey', name)]).toEqual([name, 403]);
+  });
+
+  test('alone put such keys: whoever writes backups puts the first one only', async () => {
+    expect(await putAs('write', 'key.1.age')).toBe(200);
+    for (const name of ['key.2.age', 'key.9.age', 'key.10.age', 'key.19.age', 'key.200.age'])
+      expect([name, await putAs('write', name)]).toEqual([name, 403]);
+  });
+
+  test('leave the first version of a key as it was, whatever they lay over it', async () => {
+    const stored = await as('write').send(new PutObjectCommand({ ...beside('key.1.age'), Body: 'the key' }));
+    await putAs('rekey', 'key.1.age', { IfNoneMatch: undefined });
+    const first = await root.send(new GetObjectCommand({ ...beside('key.1.age'), VersionId: stored.VersionId }));
+    expect((await buffer(first.Body as Readable)).toString()).toBe('the key');
   });
 });
 

@@ -1,7 +1,7 @@
-import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { generateIdentity, recipientOf } from '../../engine/artifact/index.ts';
+import { generateIdentity, recipientOf, rewrapKey } from '../../engine/artifact/index.ts';
 import { wrapKey } from '../../engine/artifact/keys.ts';
 import { compareTree } from '../../engine/sources/files/compare.ts';
 import { findTool } from '../../scripts/stack/find.ts';
@@ -178,6 +178,23 @@ describe('keys', () => {
     writeFileSync(file, identity);
     expect((await shelf.script('verify', shelf.store, point.id, '--identity', file)).code).toBe(0);
     expect((await shelf.verify(point.id)).code).toBe(0);
+  });
+
+  test('a point whose former key was taken away is whole without it, and who had that is told for whom it is', async () => {
+    const point = await shelveParts(shelf);
+    const to = path.join(shelf.store, 'shop', point.id);
+    const identity = await generateIdentity();
+    const recipient = await recipientOf(identity);
+    const { key } = await openHere(shelf.place, point);
+    writeFileSync(path.join(to, 'key.2.age'), await rewrapKey(key, point.id, [recipient]));
+    rmSync(path.join(to, 'key.1.age'));
+    const file = shelf.fresh('new identity');
+    writeFileSync(file, identity);
+    const unwrapped = await run([await findTool('age'), '-d', '-i', file, path.join(to, 'key.2.age')]);
+    expect(unwrapped.stdout).toBe(`${Buffer.from(key).toString('hex')}\n`);
+    expect((await shelf.script('verify', shelf.store, point.id, '--identity', file)).code).toBe(0);
+    const { code, stderr } = await shelf.verify(point.id);
+    expect({ code, said: stderr.includes(`sealed for ${recipient}`) }).toEqual({ code: 6, said: true });
   });
 
   test('a key of somebody else, wrapped for the same recipient, is passed over; alone it opens nothing', async () => {

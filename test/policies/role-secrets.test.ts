@@ -22,7 +22,13 @@ const policy = policyOf({
       name: 'west',
       region: 'w',
       bucket: 'west',
-      credentials: { write: pair('PUT'), read: pair('GET'), delete: pair('REMOVE'), hold: pair('HOLD') },
+      credentials: {
+        write: pair('PUT'),
+        read: pair('GET'),
+        delete: pair('REMOVE'),
+        hold: pair('HOLD'),
+        rekey: pair('REKEY'),
+      },
     },
   ],
   restoreTargets: [{ host: 'db2', user: 'postgres', password: 'file:/target' }],
@@ -38,7 +44,7 @@ describe('what a worker is handed', () => {
     ['transfer', [...keys('EAST'), ...keys('PUT')]],
     ['retention', [...keys('EAST'), ...keys('REMOVE')]],
     ['validation', [...keys('EAST'), ...keys('GET'), identity]],
-    ['recovery', [...keys('EAST'), ...keys('GET'), 'env:CATALOG_DSN', identity, 'file:/target']],
+    ['recovery', [...keys('EAST'), ...keys('GET'), ...keys('REKEY'), 'env:CATALOG_DSN', identity, 'file:/target']],
   ] as const)('in the role %s', (role, expected) => {
     expect(secretsOf(role, policy, 'a').toSorted()).toEqual([...expected].sort());
   });

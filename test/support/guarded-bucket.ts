@@ -15,7 +15,7 @@ export interface GuardedBucket {
 export async function makeGuardedBucket(service: S3Service): Promise<GuardedBucket> {
   const bucket = uniqueName('guarded-');
   const keys = () => ({ accessKeyId: newAccessKey(), secretAccessKey: newSecretKey() });
-  const users = { write: keys(), read: keys(), delete: keys(), hold: keys() };
+  const users = { write: keys(), read: keys(), delete: keys(), hold: keys(), rekey: keys() };
   await ensureBucket(service, bucket, { objectLock: true });
   await ensureUsers(service, bucket, users);
   return { bucket, users, as: (access) => ({ ...service, ...users[access] }) };

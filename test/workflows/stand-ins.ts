@@ -4,6 +4,7 @@ import type { CoordinationActivities, JobEnd } from '../../activities/coordinati
 import type { ExpiryActivities } from '../../activities/expiry.ts';
 import type { HostActivities } from '../../activities/host.ts';
 import type { RecoveryActivities } from '../../activities/recovery.ts';
+import type { RekeyActivities } from '../../activities/rekey.ts';
 import type { RepairActivities } from '../../activities/repair.ts';
 import type { RepairPlanActivities } from '../../activities/repair-plan.ts';
 import type { RetentionActivities } from '../../activities/retention.ts';
@@ -34,7 +35,8 @@ type Activities = CoordinationActivities &
   RecoveryActivities &
   WalHostActivities &
   WalTransferActivities &
-  WalWatchActivities;
+  WalWatchActivities &
+  RekeyActivities;
 export type Step = keyof Activities;
 type InputOf<S extends Step> = Parameters<Activities[S]>[0];
 type OutputOf<S extends Step> = Awaited<ReturnType<Activities[S]>>;
@@ -57,8 +59,8 @@ const places: Record<string, Step[]> = {
     ...(['sendArtifact', 'uploadCopy', 'verifyCopy', 'publishCopy', 'findDamage', 'putObjectsAgain'] as const),
     ...(['findArchived', 'shipWal'] as const),
   ],
-  [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints', 'removeDamaged'],
-  [queues.recovery('local')]: ['locatePoint', 'restorePoint'],
+  [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints', 'removeDamaged', 'removeKeys'],
+  [queues.recovery('local')]: ['locatePoint', 'restorePoint', 'rekeyPoints'],
 };
 
 /**
@@ -192,6 +194,17 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
   expirePoints: ({ pointIds }) =>
     pointIds.map((pointId) => ({ pointId, gone: ['disk', 'east', 'west'], refused: null })),
   recordExpired: () => {},
+  rekeyPoints: () => ({
+    points: 0,
+    added: 0,
+    present: 0,
+    unproven: 0,
+    former: [],
+    problems: [],
+    moreProblems: 0,
+    after: null,
+  }),
+  removeKeys: ({ former }) => former.map(({ pointId, copy }) => ({ pointId, copy, removed: ['key.1.age'], kept: [] })),
   concludeExpiry: () => {},
   discardStaging: () => {},
   announceJob: () => [],

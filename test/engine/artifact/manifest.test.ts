@@ -32,6 +32,49 @@ async function decode(text: string): Promise<(Entry & { blocks: Block[] })[]> {
   return found;
 }
 
+/** How reading ends. */
+type Reader = (entries: AsyncGenerator<unknown>) => Promise<unknown>;
+
+describe('what a manifest is read from', () => {
+  const text = encode([entryOf('a'), entryOf('b')]);
+
+  test.each<[string, string, Reader]>([
+    ['nobody reads on behind the header', text, async (entries) => entries.return(undefined)],
+    [
+      'somebody stops half-way',
+      text,
+      async (entries) => {
+        for await (const _ of entries) break;
+      },
+    ],
+    [
+      'it was read to its end',
+      text,
+      async (entries) =>
+        entries
+          .next()
+          .then(() => entries.next())
+          .then(() => entries.next()),
+    ],
+    [
+      'it is malformed',
+      text.replace('"b"', '"a"'),
+      async (entries) => failureOf(entries.next().then(() => entries.next())),
+    ],
+  ])('is let go when %s', async (_when, lines, read) => {
+    let isOpen = true;
+    const source = (async function* () {
+      try {
+        yield* linesOf(lines);
+      } finally {
+        isOpen = false;
+      }
+    })();
+    await read((await decodeManifest(source)).entries);
+    expect(isOpen).toBe(false);
+  });
+});
+
 const blockAt = (n: number): Block => ({
   artifact: 0,
   frameOffset: n * 10,
