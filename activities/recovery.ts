@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import { openPoint } from '../engine/artifact/index.ts';
 import type { Catalog } from '../engine/catalog/index.ts';
 import { assertWithin } from '../engine/sites/index.ts';
-import { restoreUri } from '../engine/sources/index.ts';
+import { discardRestored, restoreUri } from '../engine/sources/index.ts';
 import type { Source } from '../engine/sources/source.ts';
 import type { Store } from '../engine/stores/index.ts';
 import { isWholeIn } from '../policies/chain.ts';
@@ -32,10 +32,18 @@ export type RecoveryActivities = ReturnType<typeof createRecoveryActivities>;
 
 export function createRecoveryActivities(deps: RecoveryDependencies) {
   const { policy, catalog } = deps;
-  /** The target as the source takes it. The password joins only here, in the process that needs it. */
-  const placeOf = async ({ into, tablespaces = {} }: RestoreInput): Promise<string> => {
+  /** Names a restore over all its attempts. */
+  const jobOf = () => JSON.stringify(Context.current().info.workflowExecution);
+  /** Where it writes, and may. */
+  const foldersOf = async ({ into, tablespaces = {} }: RestoreInput): Promise<string[]> => {
     const folders = [...('directory' in into ? [into.directory] : []), ...Object.values(tablespaces)];
     for (const folder of folders) await assertWithin(folder, policy.restoreFolders);
+    return folders;
+  };
+  /** The target as the source takes it. The password joins only here, in the process that needs it. */
+  const placeOf = async (input: RestoreInput): Promise<string> => {
+    await foldersOf(input);
+    const { into } = input;
     return 'directory' in into
       ? into.directory
       : restoreUri(into.databaseUri, policy.restoreTargets, deps.resolveSecret);
@@ -83,7 +91,7 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         const source = await deps.source(input.source);
         const options = {
           into: await placeOf(input),
-          job: JSON.stringify(Context.current().info.workflowExecution),
+          job: jobOf(),
           ...(input.paths ? { paths: input.paths } : {}),
           ...(input.tablespaces ? { tablespaces: input.tablespaces } : {}),
           signal,
@@ -91,6 +99,12 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         };
         const restored = input.to ? await recoverTo(deps, point, input, options) : await source.restore(point, options);
         return { pointId: input.pointId, from: input.from, ...restored };
+      }),
+
+    /** Removes what attempts that were killed have left of the folders: nobody comes to do it for them. Idempotent. */
+    discardRestore: (input: RestoreInput): Promise<void> =>
+      runActivity('discard', async () => {
+        for (const folder of (await foldersOf(input)).reverse()) await discardRestored(folder, jobOf());
       }),
   };
 }

@@ -1,7 +1,9 @@
 import {
   ApplicationFailure,
+  CancellationScope,
   isCancellation,
   log,
+  patched,
   proxyActivities,
   setCurrentDetails,
   workflowInfo,
@@ -23,7 +25,7 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   const { source, operator, reason } = wanted;
   const from = Date.now();
   const taskQueue = queues.recovery(wanted.host ?? 'local');
-  const { locatePoint } = proxyActivities<RecoveryActivities>({ ...short, taskQueue });
+  const { locatePoint, discardRestore } = proxyActivities<RecoveryActivities>({ ...short, taskQueue });
   const { restorePoint } = proxyActivities<RecoveryActivities>({ ...restoring, taskQueue });
   const label = createLabels();
   /** The Web UI, its lists, and the log of the worker (mission row G1). */
@@ -33,17 +35,29 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
     log.info(words, { source, operator, reason, status });
   };
   show('running', `🔎 Looking for ${wanted.pointId ?? `the newest point of ${source}`}`);
+  let hasBegun = false;
   try {
     const located = await locatePoint(wanted);
     const point = `\`${located.pointId}\` from ${located.from}`;
     show('running', `♻️ Restoring ${point}`);
+    hasBegun = true;
     const restored = await restorePoint({ ...wanted, ...located });
     show('succeeded', `✅ Restored ${point}: ${formatBytes(restored.bytes)}, ${restored.entries} entries`);
     return { ...restored, durationMs: Date.now() - from };
   } catch (error) {
+    if (hasBegun && patched('discard-restore')) await discard(() => discardRestore(wanted));
     if (isCancellation(error)) show('cancelled', '🛑 Cancelled; what was written is removed');
     else show('failed', `❌ ${messageOf(error)}`);
     throw asJobFailure(error);
+  }
+}
+
+/** An attempt that fails tidies up by itself; one that was killed, and not followed by another, could not. */
+async function discard(remove: () => Promise<void>): Promise<void> {
+  try {
+    await CancellationScope.nonCancellable(remove);
+  } catch (error) {
+    log.warn('what was written could not be removed', { error: messageOf(error) });
   }
 }
 

@@ -74,6 +74,8 @@ describe('a restore', () => {
     const handle = await stage.start('restore', asked);
     expect((await causes(handle)).at(-1)).toMatchObject({ type: 'StoreUnreachable', message: 'west is away' });
     expect(steps.attempts('restorePoint')).toBe(3);
+    // The last attempt may have been killed.
+    expect(steps.done.at(-1)).toBe('discardRestore');
     expect(await labelsOf(handle)).toMatchObject({ BackupStatus: 'failed' });
     steps.clear();
     steps.on('restorePoint', () => {
@@ -98,6 +100,7 @@ describe('a restore', () => {
     await handle.cancel();
     expect((await causes(handle))[0]).toBeInstanceOf(CancelledFailure);
     expect(tidied).toBe(true);
+    expect(steps.done.at(-1)).toBe('discardRestore');
     expect(await labelsOf(handle)).toMatchObject({ BackupStatus: 'cancelled' });
   });
 });

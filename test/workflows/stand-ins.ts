@@ -60,7 +60,7 @@ const places: Record<string, Step[]> = {
     ...(['findArchived', 'shipWal'] as const),
   ],
   [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints', 'removeDamaged', 'removeKeys'],
-  [queues.recovery('local')]: ['locatePoint', 'restorePoint', 'rekeyPoints'],
+  [queues.recovery('local')]: ['locatePoint', 'restorePoint', 'discardRestore', 'rekeyPoints'],
 };
 
 /**
@@ -220,6 +220,7 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
   dropWalSlot: () => {},
   locatePoint: ({ pointId }) => ({ pointId: pointId ?? plan.pointId, from: 'west' }),
   restorePoint: ({ pointId, from }) => ({ pointId, from, entries: 7, bytes: 3_000_000, warnings: [] }),
+  discardRestore: () => {},
 };
 
 /** The run that asks for a slot. */

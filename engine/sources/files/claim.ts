@@ -50,6 +50,17 @@ export async function takeOver(folder: string, job: string | null): Promise<{ ex
   return left;
 }
 
+/**
+ * Removes what attempts of a restore, all of them over, have left of a folder: one that was killed could not. A folder
+ * that it has not claimed, or has made whole, stays as it is. Idempotent.
+ */
+export async function discardRestored(folder: string, job: string): Promise<void> {
+  const left = await takeOver(folder, job);
+  if (!left) return;
+  if (left.existed) rmSync(markerIn(folder, job), { force: true });
+  else await removeTree(folder);
+}
+
 function markerIn(folder: string, job: string): string {
   return path.join(folder, `.restoring-${createHash('sha256').update(job).digest('hex').slice(0, 32)}`);
 }

@@ -2,7 +2,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSy
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { claimFolder, takeOver } from '../../../engine/sources/files/claim.ts';
+import { claimFolder, discardRestored, takeOver } from '../../../engine/sources/files/claim.ts';
 import { createFilesSource } from '../../../engine/sources/index.ts';
 import { filesSource } from '../../../policies/policy.ts';
 import { failureOf, makePlace, type Place } from '../artifact/sealing.ts';
@@ -47,6 +47,24 @@ describe('what a killed restore has left', () => {
     expect(readdirSync(left).sort()).toEqual(readdirSync(at('tree')).sort());
     expect(statSync(left).mtimeMs).toBe(statSync(at('tree')).mtimeMs);
     expect((await source().compare(sealed.reader, left, signal)).differences).toEqual([]);
+  });
+
+  test('goes when no attempt follows, with the folder where that was made for it, and nothing else goes', async () => {
+    const left = await killed('given up');
+    await discardRestored(left, 'restore/docs/2');
+    expect(readdirSync(left).length).toBeGreaterThan(1);
+    for (const _ of [1, 2]) await discardRestored(left, 'restore/docs/1');
+    expect(existsSync(left)).toBe(false);
+    const into = at('finished');
+    await restore(into, 'restore/docs/1');
+    await discardRestored(into, 'restore/docs/1');
+    expect(readdirSync(into).sort()).toEqual(readdirSync(at('tree')).sort());
+    const there = at('there before');
+    mkdirSync(there);
+    claimFolder(there, true, 'restore/docs/1');
+    writeFileSync(path.join(there, 'half'), 'half');
+    await discardRestored(there, 'restore/docs/1');
+    expect(readdirSync(there)).toEqual([]);
   });
 
   test('is nobody else’s: to every other restore the folder is not empty', async () => {
