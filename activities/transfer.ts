@@ -172,11 +172,10 @@ export function createTransferActivities(deps: TransferDependencies) {
 /** Throws ValidationFailed for what was captured when the store's clock has not come to yet. */
 async function assertOfToday(store: Store, backup: BackupJson): Promise<void> {
   const now = await store.clock();
-  const impossible = impossibleClaim(backup, now);
-  if (impossible === null) return;
+  if (impossibleClaim(backup, now) === null) return;
   throw new Failure(
     'ValidationFailed',
-    `${backup.id} would not count in ${store.name}, where it is ${now}: ${impossible}.`,
+    `${backup.id} was captured at ${backup.capturedAt}, it says, but in ${store.name} it is only ${now}: a clock is wrong.`,
     {
       next: 'It was not published there. Set the clocks of the backup host and of the store by NTP, then run the backup again.',
     },

@@ -57,8 +57,8 @@ export interface Hardship {
   host?: string;
   /** What befalls its requests to the bucket. */
   meddle?(seen: SeenRequest): S3Fault | null;
-  /** Told of each attempt of each step, and runs it. */
-  around?<T>(step: Step, attempt: () => Promise<T>): Promise<T>;
+  /** Told of each attempt of each step, `uploadCopy disk` where it is of one copy, and runs it. */
+  around?<T>(step: string, attempt: () => Promise<T>): Promise<T>;
 }
 
 /** Backs small trees up by the real workflow and the real activities, all in this process, each to places of its own. */
@@ -74,6 +74,7 @@ type Activity = (input: never) => Promise<unknown>;
 /** What the input of every step has of this. */
 interface Input {
   source?: string;
+  copy?: string;
   pointId?: string;
   plan?: { source: string; pointId: string };
 }
@@ -120,7 +121,8 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
       if (!activity) throw new Error(`no job of ${source} does ${step}`);
       job.pointId = input.pointId ?? input.plan?.pointId ?? job.pointId;
       const attempt = () => activity(input as never);
-      return job.hardship.around ? job.hardship.around(step, attempt) : attempt();
+      const name = input.copy === undefined ? step : `${step} ${input.copy}`;
+      return job.hardship.around ? job.hardship.around(name, attempt) : attempt();
     }) as never);
   }
 
