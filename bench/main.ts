@@ -10,6 +10,7 @@ import { benchDatabase } from './database.ts';
 import { benchFiles } from './files.ts';
 import type { Cost } from './measure.ts';
 import { replaceSections } from './page.ts';
+import { benchPhysical } from './physical.ts';
 import { benchScale } from './scale.ts';
 import { benchTemporal } from './temporal.ts';
 
@@ -23,6 +24,8 @@ const { values } = parseArgs({
     files: { type: 'string', default: '60000' },
     'tree-mb': { type: 'string', default: '2500' },
     'database-scale': { type: 'string', default: '80' },
+    'pgbench-scale': { type: 'string', default: '50' },
+    'pgbench-transactions': { type: 'string', default: '10000' },
     'scale-files': { type: 'string', default: '1000000' },
     'scale-gb': { type: 'string', default: '20' },
     only: { type: 'string' },
@@ -34,6 +37,11 @@ const tree = { files: Number(values.files), bytes: Number(values['tree-mb']) * 1
 const benches: Record<string, (context: BenchContext) => Promise<string>> = {
   files: (context) => benchFiles(context, tree),
   database: (context) => benchDatabase(context, { scale: Number(values['database-scale']) }),
+  physical: (context) =>
+    benchPhysical(context, {
+      scale: Number(values['pgbench-scale']),
+      transactions: Number(values['pgbench-transactions']),
+    }),
   temporal: (context) => benchTemporal(context, tree),
   scale: (context) =>
     benchScale(context, { files: Number(values['scale-files']), gigabytes: Number(values['scale-gb']) }),

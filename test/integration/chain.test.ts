@@ -1,7 +1,12 @@
+import { execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { BackupJson } from '../../policies/recovery-point.ts';
+import { loginPasswords } from '../../scripts/embedded-policy.ts';
+import { ensureBackupLogin } from '../../scripts/stack/database.ts';
+import { findPostgres } from '../../scripts/stack/find.ts';
 import type { BackupResult, RestoreResult } from '../../workflows/contracts.ts';
 import { noise } from '../engine/artifact/sealing.ts';
 import { startWhole, type Whole } from '../support/whole.ts';
@@ -18,29 +23,43 @@ const made: Record<'full' | 'incremental' | 'differential', BackupResult | null>
 };
 beforeAll(async () => {
   whole = await startWhole({
-    before: async ({ dataDir }) => {
+    before: async ({ dataDir, postgres }) => {
+      await ensureBackupLogin(postgres.uri(), (await loginPasswords(dataDir)).backup, []);
       tree = path.join(dataDir, 'tree');
       await mkdir(path.join(tree, 'below'), { recursive: true });
       await writeFile(path.join(tree, 'below', 'large'), noise(8 * MiB));
       await writeFile(path.join(tree, 'note'), 'first');
     },
-    sources: ({ dataDir }) => [{ name: 'tree', kind: 'files', path: path.join(dataDir, 'tree') }],
+    sources: ({ dataDir, postgres: { host, port } }) => [
+      { name: 'tree', kind: 'files', path: path.join(dataDir, 'tree') },
+      {
+        name: 'cluster',
+        kind: 'postgres-physical',
+        connection: {
+          host,
+          port,
+          user: 'backup',
+          password: `file:${path.join(dataDir, 'secrets', 'backup-password')}`,
+        },
+      },
+    ],
   });
 }, 300_000);
 afterAll(() => whole?.stop());
 
-const backUp = (level: string) => whole.backupctl<BackupResult>('backup', 'run', 'tree', '--level', level, '--wait');
+const backUp = (level: string, source = 'tree') =>
+  whole.backupctl<BackupResult>('backup', 'run', source, '--level', level, '--wait');
 interface Shown {
   backup: BackupJson;
   chain: { id: string; level: string }[] | string;
 }
 const show = (point: BackupResult | null) => whole.backupctl<Shown>('backup', 'show', point?.pointId ?? '');
 
-async function restored(point: BackupResult | null, from: string): Promise<string> {
+async function restored(point: BackupResult | null, from: string, source = 'tree'): Promise<string> {
   const into = path.join(whole.dataDir, 'restored', `${point?.pointId}-${from}`);
   const person = ['--operator', 'ann', '--reason', 'to see it'];
   const to = ['--point', point?.pointId ?? '', '--from', from, '--into', into];
-  await whole.backupctl<RestoreResult>('restore', 'tree', ...to, ...person, '--wait');
+  await whole.backupctl<RestoreResult>('restore', source, ...to, ...person, '--wait');
   return into;
 }
 
@@ -98,6 +117,26 @@ describe('backups of a tree', () => {
     expect((await show(result)).backup).toMatchObject({ level: 'full', parent: null });
   }, 300_000);
 });
+
+test('backups of a cluster store the pages that have changed, and come back whole from every copy', async () => {
+  const full = await backUp('differential', 'cluster');
+  expect(full).toMatchObject({ level: 'full', outcome: 'succeeded' });
+  const differential = await backUp('differential', 'cluster');
+  const incremental = await backUp('incremental', 'cluster');
+  expect([differential, incremental]).toMatchObject([
+    { level: 'differential', outcome: 'succeeded', checksPassed: 5, warnings: [] },
+    { level: 'incremental', outcome: 'succeeded', checksPassed: 5, warnings: [] },
+  ]);
+  expect(incremental.storedBytes).toBeLessThan(full.storedBytes / 2);
+  expect((await show(incremental)).chain).toMatchObject(
+    [incremental, differential, full].map((point) => ({ id: point.pointId })),
+  );
+  const { binDir } = await findPostgres();
+  for (const { name } of whole.policy.copies) {
+    const into = await restored(incremental, name, 'cluster');
+    await promisify(execFile)(path.join(binDir, 'pg_verifybackup'), ['--quiet', into]);
+  }
+}, 600_000);
 
 test('a rebuilt catalog names the points that lack, in a copy, what they need; none is restored from there', async () => {
   const local = whole.policy.copies.find((c) => c.kind === 'directory');
