@@ -44,11 +44,18 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
     /** Decides what the job will do. Nothing has been touched yet. */
     planBackup: (request: Required<BackupInput>): Promise<BackupPlan> =>
       runActivity('plan', async () => {
+        const { source } = request;
+        const [points, marks, begun] = await Promise.all([
+          catalog.points({ source, limit: planPointsMax }),
+          catalog.retention.marks(source),
+          catalog.retention.removals({ source, open: true }),
+        ]);
         return planBackup(policy, {
           ...request,
+          points,
+          expiring: [...marks, ...begun].map((p) => p.pointId),
           now: new Date().toISOString(),
           random: randomBytes(4).toString('hex'),
-          points: await catalog.points({ source: request.source, limit: planPointsMax }),
         });
       }),
 

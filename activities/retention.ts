@@ -1,4 +1,5 @@
-import { listKeys, parseBackupJson } from '../engine/artifact/index.ts';
+import { listKeys, parseBackupJson, parseBackupJson } from '../engine/artifact/index.ts';
+import { pointsInStores } from '../engine/catalog/index.ts';
 import { type RemovedKeys, removeFormerKeys } from '../engine/keys/index.ts';
 import { readBytes, type Store } from '../engine/stores/index.ts';
 import { durationSeconds } from '../policies/duration.ts';
@@ -67,6 +68,7 @@ export function createRetentionActivities(deps: RetentionDependencies) {
         const prefix = pointPrefix(source, pointId);
         await assertOlder(store, prefix, pruneAfter);
         await assertNotHeld(store, prefix);
+        await assertNotNeeded(store, { source, pointId, trusted });
         for (const { name } of others) {
           const other = await deps.store(name);
           await assertHolds(other, prefix, pointId, trusted);
@@ -158,6 +160,19 @@ async function assertOlder(store: Store, prefix: string, pruneAfter: string): Pr
   throw new Failure('UsageInvalid', `${store.name} has ${prefix} since ${publishedAt}, not yet for ${pruneAfter}.`, {
     next: 'Nothing was removed. If clocks disagree, "backupctl doctor" shows by how much.',
   });
+}
+
+/** No point that lies there may be built upon it: its chain would be broken there. */
+async function assertNotNeeded(
+  store: Store,
+  { source, pointId, trusted }: { source: string; pointId: string; trusted: string[] },
+): Promise<void> {
+  for (const { backup } of (await pointsInStores([store], { source, trusted })).values()) {
+    if (backup.parent !== pointId) continue;
+    throw new Failure('UsageInvalid', `${backup.id} needs ${pointId}, and lies in ${store.name}, too.`, {
+      next: 'Nothing was removed. If the catalog knows no such point, "backupctl catalog rebuild" lets it follow the stores.',
+    });
+  }
 }
 
 async function assertHolds(store: Store, prefix: string, pointId: string, trusted: string[]): Promise<void> {

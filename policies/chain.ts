@@ -28,6 +28,8 @@ export interface ChainRequest {
   identity: Record<string, string>;
   /** ISO-8601. */
   now: string;
+  /** Points that are marked to be removed once their grace is over, or are being removed. */
+  expiring?: readonly string[];
 }
 
 /** Points in one chain at the most: each that is added is one more that must not be lost. */
@@ -69,7 +71,7 @@ export function divergence(kind: SourceKind, then: SourceFacts, now: SourceFacts
  * Chooses the point that a differential (the newest full one) or incremental backup (the newest of any level) is compared
  * with; null, and why, when it has to be a full one. A point counts only when its whole chain is validated and lies in
  * every copy of the policy, so that each copy can be restored from by itself, and in one of them where nothing has to be
- * thawed.
+ * thawed; and when nothing of it is about to be removed.
  *
  * @param points of the source, newest first
  */
@@ -101,7 +103,7 @@ function flawOf(
   { copies, tiers }: Pick<Policy, 'copies' | 'tiers'>,
   points: ChainPoint[],
   point: ChainPoint,
-  { kind, host, identity, now }: ChainRequest,
+  { kind, host, identity, now, expiring = [] }: ChainRequest,
 ): Parent | string {
   const { backup } = point;
   if (backup.source.kind !== kind) return `it is of the kind ${backup.source.kind}`;
@@ -112,6 +114,8 @@ function flawOf(
   const chain = chainOf(points, backup.id);
   if (typeof chain === 'string') return chain;
   if (chain.length >= chainPointsMax) return `its chain has ${chain.length} points, and ${chainPointsMax} are the most`;
+  const going = chain.find((p) => expiring.includes(p.backup.id));
+  if (going) return `${going.backup.id} is to be removed, and might be gone before the new point is there`;
   const unfit = chain.find((p) => !p.backup.validation.passed);
   if (unfit) return `${unfit.backup.id} did not pass validation`;
   for (const { name } of copies) {

@@ -18,6 +18,8 @@ export interface PlanRequest {
   random: string;
   /** Of the source, newest first. */
   points: PlanPoint[];
+  /** Of these, the ones that are about to be removed. */
+  expiring?: readonly string[];
   /** A person wants it now, whatever the source's windows say. */
   anytime?: boolean;
 }
@@ -43,7 +45,9 @@ export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
   const source = sourcePolicy(policy, request.source);
   const { level, points, now } = request;
   const identity: Record<string, string> = 'path' in source ? { path: source.path } : {};
-  const chosen = chooseParent(policy, points, { level, kind: source.kind, host: source.host, identity, now });
+  const { kind, host } = source;
+  const { expiring = [] } = request;
+  const chosen = chooseParent(policy, points, { level, kind, host, identity, now, expiring });
   const fulls = points.filter((p) => p.backup.level === 'full');
   const { timeZone } = source.calendar ?? policy.calendar;
   const waitUntil = request.anytime ? null : opening(source, timeZone, request.now);

@@ -2,6 +2,7 @@ import { setWorkflowOptions } from '@temporalio/workflow';
 import { backup } from './backup.ts';
 import { cleanup } from './cleanup.ts';
 import { coordinator } from './coordinator.ts';
+import { rekey } from './rekey.ts';
 import { repair } from './repair.ts';
 import { restore } from './restore.ts';
 import { retention } from './retention.ts';
@@ -15,7 +16,7 @@ export * from './index.ts';
  * What ends within days ends under the version that began it; what may outlive the workers of its version goes on under
  * the current one. Temporal takes such a word from pinned workers only: to others this file must stay unknown.
  */
-for (const workflow of [backup, repair, restore, retention, scheduledBackup]) {
+for (const workflow of [backup, rekey, repair, restore, retention, scheduledBackup]) {
   setWorkflowOptions({ versioningBehavior: 'PINNED' }, workflow as (input: never) => Promise<unknown>);
 }
 for (const workflow of [coordinator, cleanup, walArchive]) {

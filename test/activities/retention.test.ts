@@ -127,6 +127,20 @@ describe('pruning a copy', () => {
     });
   });
 
+  test('is refused while a point that lies there needs it, whatever the catalog says', async () => {
+    const child = makePoint({ id: 'shop-2', parent: 'shop-1' });
+    for (const store of [near, far]) await publish(store, child);
+    days = 8;
+    await expect(prune(point)).rejects.toMatchObject({
+      type: 'UsageInvalid',
+      message: 'shop-2 needs shop-1, and lies in near, too.',
+    });
+    expect(await keysOf(near)).toHaveLength(8);
+    await prune(child);
+    await prune(point);
+    expect(await keysOf(near)).toEqual([]);
+  });
+
   describe.each(['near', 'far'])('held in %s', (name) => {
     const place = () => (name === 'near' ? near : far);
     const note = { format: holdFormat, source: 'shop', point: 'shop-1', operator: 'Ada', reason: 'a lawsuit' } as const;

@@ -49,6 +49,15 @@ describe('the parent of a backup', () => {
     expect(chosen(week, { level: 'full' })).toEqual({ parent: null, note: null });
   });
 
+  test('is none that is about to be removed, nor one that needs such a point', () => {
+    expect(chosen(week, { expiring: ['i2'] })).toMatchObject({ parent: { pointId: 'i1' } });
+    expect(chosen(week, { expiring: ['d1'] })).toMatchObject({ parent: { pointId: 'f2' } });
+    expect(chosen(week, { expiring: ['f1', 'f2'] })).toEqual({
+      parent: null,
+      note: expect.stringMatching(/full backup, though incremental .*i2 cannot be built upon, for f2 is to be removed/),
+    });
+  });
+
   test.each<[string, ChainPointChoices, string]>([
     ['that did not pass validation', { passed: false }, 'i1'],
     [

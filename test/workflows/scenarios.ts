@@ -5,6 +5,7 @@ import { queues } from '../../policies/queues.ts';
 import { type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import { policyOf } from '../policies/policies.ts';
 import { cancelled, ended, hanging, type Played, refuse, settled } from './play.ts';
+import { rekeyScenarios } from './rekey-scenarios.ts';
 import { type Stage, until } from './stage.ts';
 import { callingRun, failure, plan as fullPlan } from './stand-ins.ts';
 import { walScenarios } from './wal-scenarios.ts';
@@ -272,6 +273,7 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
   },
 
   ...walScenarios,
+  ...rekeyScenarios,
 
   'coordinator.refused': (stage) =>
     ended(
