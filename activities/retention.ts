@@ -1,4 +1,4 @@
-import { listKeys, parseBackupJson, parseBackupJson } from '../engine/artifact/index.ts';
+import { listKeys, parseBackupJson } from '../engine/artifact/index.ts';
 import { pointsInStores } from '../engine/catalog/index.ts';
 import { type RemovedKeys, removeFormerKeys } from '../engine/keys/index.ts';
 import { readBytes, type Store } from '../engine/stores/index.ts';
