@@ -19,7 +19,13 @@ export default {
     {
       ...common,
       displayName: 'unit',
-      testMatch: ['<rootDir>/test/{policies,engine,workflows,client,activities,scripts}/**/*.test.ts'],
+      testMatch: ['<rootDir>/test/{policies,engine,client,activities,scripts}/**/*.test.ts'],
+    },
+    {
+      ...common,
+      displayName: 'workflow',
+      // On Temporal's time-skipping server, each file with one of its own.
+      testMatch: ['<rootDir>/test/workflows/**/*.test.ts'],
     },
     {
       ...common,

@@ -31,10 +31,10 @@ const forJest = args.filter((arg) => arg !== '--unit');
 
 /** Everything that some test needs. A part that cannot be had is a failure: no test is skipped for want of it. */
 const components: [name: string, find: () => Promise<unknown>][] = [
-  ['temporal-test-server', findTestServer],
   ...(unit
     ? []
     : ([
+        ['temporal-test-server', findTestServer],
         ['temporal', findTemporal],
         ['versitygw', findVersitygw],
         ['postgresql', findPostgres],
