@@ -8,7 +8,7 @@ import { error, type Finding, warning } from './finding.ts';
 import { longestLockMs } from './lock.ts';
 import type { CopyPolicy, Policy } from './policy.ts';
 import { formatDuration } from './progress.ts';
-import { judge321 } from './three-two-one.ts';
+import { judgePolicy } from './three-two-one.ts';
 import { checkTiers } from './tier-check.ts';
 import { checkWal } from './wal-sources.ts';
 
@@ -185,12 +185,8 @@ function checkDeadlines({ sources, copies }: Policy): Finding[] {
 }
 
 /** The 3-2-1 rule with every copy made and verified: what is breached then cannot be kept. */
-function checkRule({ site, copies }: Policy): Finding[] {
-  const verdict = judge321({
-    siteRegion: site.region,
-    production: { medium: 'disk' },
-    copies: copies.map((c) => ({ ...c, encrypted: true, verified: true })),
-  });
+function checkRule(policy: Policy): Finding[] {
+  const verdict = judgePolicy(policy, () => true);
   return verdict.breaches.map((b) => warning(['copies'], `the 3-2-1 rule cannot be kept: ${b}`));
 }
 

@@ -3,7 +3,7 @@ import { type JobRecord, openCatalog, type PointRecord } from '../engine/catalog
 import { resolveSecret } from '../engine/config/index.ts';
 import type { Policy } from '../policies/policy.ts';
 import { formatBytes, formatDuration } from '../policies/progress.ts';
-import { judge321 } from '../policies/three-two-one.ts';
+import { judgePolicy } from '../policies/three-two-one.ts';
 
 /** The newest point of each source: copies, sizes, ratio, the time of each phase, and the 3-2-1 verdict with its reasons. */
 export async function pointsTable(policy: Policy): Promise<string> {
@@ -29,15 +29,7 @@ function row(policy: Policy, { backup, copies, storedBytes }: PointRecord, phase
   const { sourceBytes, entries } = backup.content;
   const passed = backup.validation.checks.filter((c) => c.passed).length;
   const isVerified = (name: string) => copies.some((c) => c.copy === name && c.state === 'verified');
-  const verdict = judge321({
-    siteRegion: policy.site.region,
-    production: { medium: 'disk' },
-    copies: policy.copies.map((c) => ({
-      ...c,
-      encrypted: true,
-      verified: isVerified(c.name),
-    })),
-  });
+  const verdict = judgePolicy(policy, isVerified);
   const kept = `kept: ${verdict.copies} copies,\n${verdict.media.join(' + ')},\noff-site ${verdict.offsiteRegions.join(', ')},\nAES-256`;
   return [
     `${backup.id}\n${backup.level}, ${entries} entries\n${passed} of ${backup.validation.checks.length} checks passed`,
