@@ -26,8 +26,8 @@ export interface BlockTarget {
   /** Absolute, raw bytes. */
   path: Uint8Array;
   fileOffset: number;
-  /** Pages of zeros stay holes. */
-  sparse: boolean;
+  /** The length of a file in which pages of zeros stay holes; null where they are written out. */
+  sparse: number | null;
   /** Given when the block is all of the file: what is set once it is written. */
   own?: FileOwn;
 }

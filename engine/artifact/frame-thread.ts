@@ -245,13 +245,13 @@ const pageBytes = 4096;
 const zeroPage = Buffer.alloc(pageBytes);
 
 function writeBlock(fd: number, bytes: Buffer, target: BlockTarget): void {
-  if (!target.sparse) {
+  if (target.sparse === null) {
     writeAll(fd, bytes, target.fileOffset);
     return;
   }
-  // Pages of zeros stay holes. The length is set first, so that a hole at the end counts.
-  const end = target.fileOffset + bytes.length;
-  if (fstatSync(fd).size < end) ftruncateSync(fd, end);
+  // The length is set first, so that a hole at the end counts: that of the whole file, lest a thread that set a shorter
+  // one cut off what another has written meanwhile.
+  if (fstatSync(fd).size < target.sparse) ftruncateSync(fd, target.sparse);
   for (let at = 0; at < bytes.length; at += pageBytes) {
     const page = bytes.subarray(at, at + pageBytes);
     if (!page.equals(zeroPage.subarray(0, page.length))) writeAll(fd, page, target.fileOffset + at);

@@ -154,7 +154,7 @@ async function write(
   async function* blocksOf(entry: Entry & { blocks: AsyncIterable<Block> }, file: Buffer, own?: FileOwn) {
     let fileOffset = 0;
     for await (const block of entry.blocks) {
-      const target = { block, path: file, fileOffset, sparse: entry.sparse ?? false };
+      const target = { block, path: file, fileOffset, sparse: entry.sparse && !entry.streamed ? entry.size : null };
       yield own && isWhole(block, entry) ? { ...target, own } : target;
       fileOffset += block.bytes;
     }

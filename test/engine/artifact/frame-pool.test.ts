@@ -1,0 +1,39 @@
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { zstdCompressSync } from 'node:zlib';
+import { expect, test } from '@jest/globals';
+import { acquireFramePool } from '../../../engine/artifact/frame-pool.ts';
+import { noise } from './sealing.ts';
+
+test('a file with holes has all of its length from its first block on, so that no thread cuts off what another wrote', async () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'frame-pool-'));
+  const file = path.join(dir, 'sparse');
+  const pool = acquireFramePool();
+  const content = noise(8192);
+  const write = (fileOffset: number, bytes: Buffer) =>
+    pool.unpack({
+      compressed: new Uint8Array(zstdCompressSync(bytes, { pledgedSrcSize: bytes.length })),
+      blocks: [
+        {
+          offset: 0,
+          bytes: bytes.length,
+          sha256: null,
+          target: { path: Buffer.from(file), fileOffset, sparse: 300_000 },
+        },
+      ],
+      wantContent: false,
+    });
+  try {
+    await write(0, Buffer.alloc(8192));
+    expect(statSync(file)).toMatchObject({ size: 300_000, blocks: 0 });
+    await write(100_000, content);
+    await write(8192, Buffer.alloc(8192));
+    const found = readFileSync(file);
+    expect(found.length).toBe(300_000);
+    expect(found.subarray(100_000, 108_192).equals(content)).toBe(true);
+  } finally {
+    await pool.release();
+    rmSync(dir, { recursive: true });
+  }
+});
