@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type {
@@ -13,7 +14,7 @@ import type {
   Unpacked,
   UnpackJob,
 } from './frame-jobs.ts';
-import { portable } from './frame-post.ts';
+import { endOfWork, portable } from './frame-post.ts';
 
 /** Threads shared by all jobs of this process; they end when the last user has let go. */
 export interface FramePool {
@@ -87,9 +88,20 @@ export function acquireFramePool(): FramePool {
       pool.users--;
       if (pool.users > 0) return;
       if (shared === pool) shared = null;
-      await Promise.all(pool.threads.map((t) => t.worker.terminate()));
+      await Promise.all(pool.threads.map(end));
     },
   };
+}
+
+/**
+ * Lets a thread end by itself, after what it has begun. One that is ended from outside while it starts, or while it calls
+ * into the C library, takes the whole process along.
+ */
+async function end({ worker }: Thread): Promise<void> {
+  const ended = once(worker, 'exit');
+  worker.ref();
+  worker.postMessage(endOfWork);
+  await ended;
 }
 
 function startThread(pool: Shared): Thread {

@@ -3,6 +3,9 @@ import { ownsMemory } from '../give-back.ts';
 import type { ThreadJob } from './frame-jobs.ts';
 import type { FileIdentity, Piece } from './types.ts';
 
+/** Posted to a thread in the place of a job: there will be no more. */
+export const endOfWork = 'end';
+
 /**
  * Makes a job fit for posting. A view that is posted as it stands takes *all* the memory it looks into along, be it an
  * 8 MiB range or Node's pool of small buffers; so large views that own their memory are handed over, and everything

@@ -26,7 +26,7 @@ import type {
   ThreadReply,
   UnpackJob,
 } from './frame-jobs.ts';
-import { buffersOf } from './frame-post.ts';
+import { buffersOf, endOfWork } from './frame-post.ts';
 import { frameBytesMax } from './limits.ts';
 import { changedRuns, pageHashes } from './pages.ts';
 import type { FileIdentity, Piece, PieceResult } from './types.ts';
@@ -295,7 +295,11 @@ function done(job: ThreadJob): ThreadReply {
   }
 }
 
-parentPort?.on('message', (job: ThreadJob) => {
+parentPort?.on('message', (job: ThreadJob | typeof endOfWork) => {
+  if (job === endOfWork) {
+    parentPort?.close();
+    return;
+  }
   const reply = done(job);
   const transfer: ArrayBuffer[] = [];
   if (reply.kind === 'packed') transfer.push(reply.compressed.buffer);

@@ -37,3 +37,14 @@ test('a file with holes has all of its length from its first block on, so that n
     rmSync(dir, { recursive: true });
   }
 });
+
+/** As reading WAL does it: a pool for each small read. A thread that is ended while it starts would take the process along. */
+test('threads end well that were hardly begun, time and again', async () => {
+  for (let i = 0; i < 8; i++) {
+    const pool = acquireFramePool();
+    const bytes = Buffer.alloc(100, i);
+    const { contentBytes } = await pool.pack({ pieces: [{ kind: 'bytes', bytes, hash: false }], level: 3 });
+    expect(contentBytes).toBe(100);
+    await pool.release();
+  }
+});
