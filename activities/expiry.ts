@@ -1,9 +1,12 @@
 import type { Catalog } from '../engine/catalog/index.ts';
 import type { Store } from '../engine/stores/index.ts';
+import { durationSeconds } from '../policies/duration.ts';
 import { sourcePolicy } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { Verdict } from '../policies/retention.ts';
 import { earliestOf, expiryStoppedKey, judgeSource } from '../policies/source-expiry.ts';
+import { ripeMark, type WalMark, walNeededFrom } from '../policies/wal-expiry.ts';
+import type { WalExpired } from '../workflows/contracts.ts';
 import type { ExpiredPoint } from './expire-points.ts';
 import { runActivity } from './failure.ts';
 import { settle } from './incidents.ts';
@@ -34,6 +37,15 @@ export interface ExpiryDecision {
   remove: string[];
   /** There is more to remove than that. */
   more: boolean;
+  /** WAL goes by this mark, once no more points go; absent where none is ripe. */
+  wal?: WalMark;
+}
+
+/** How the expiry of a source ended. */
+export interface ExpiryEnd {
+  source: string;
+  error: string | null;
+  wal?: WalExpired;
 }
 
 export type ExpiryActivities = ReturnType<typeof createExpiryActivities>;
@@ -71,7 +83,13 @@ export function createExpiryActivities({ policy, catalog, store }: ExpiryDepende
           retention.removals({ source, open: true }),
         ]);
         const decided = decisions.map((d) => d.pointId);
-        const { stopped, anomalies, verdicts, step } = judgeSource({
+        const {
+          stopped,
+          anomalies,
+          points: retained,
+          verdicts,
+          step,
+        } = judgeSource({
           policy,
           source,
           points,
@@ -97,14 +115,19 @@ export function createExpiryActivities({ policy, catalog, store }: ExpiryDepende
           fresh.map((id) => ({ pointId: id, source, reasons: reasonsFor(verdicts, id), by })),
         );
         const going = verdicts.filter((v) => !v.stays).length;
+        const { kind, host } = sourcePolicy(policy, source);
+        const neededFrom =
+          kind === 'postgres-physical' ? walNeededFrom(points, { points: retained, verdicts }, policy, storeNow) : null;
+        const wal = neededFrom === null || stopped !== null ? null : await markWal(source, neededFrom, storeNow);
         return {
           source,
-          host: sourcePolicy(policy, source).host,
+          host,
           stopped,
           stays: verdicts.length - going,
           waiting: going - step.remove.length,
           remove,
           more: ripe.size > remove.length,
+          ...(wal === null ? {} : { wal }),
         };
       }),
 
@@ -129,19 +152,36 @@ export function createExpiryActivities({ policy, catalog, store }: ExpiryDepende
         });
       }),
 
-    /** Whether the removing itself failed: then nobody knows how much of it is done, and the next run goes on. */
-    concludeExpiry: ({ source, error }: { source: string; error: string | null }): Promise<void> =>
-      runActivity('conclude', () =>
-        settle(catalog, error === null, {
+    /**
+     * Whether the removing itself failed: then nobody knows how much of it is done, and the next run goes on. And whether
+     * WAL stays that nothing needs.
+     */
+    concludeExpiry: ({ source, error, wal }: ExpiryEnd): Promise<void> =>
+      runActivity('conclude', async () => {
+        const about = { severity: 'warning' as const, source, pointId: null };
+        await settle(catalog, error === null, {
+          ...about,
           key: `expiry-failed/${source}`,
-          severity: 'warning',
-          source,
-          pointId: null,
           summary: `Expiry of ${source} failed: ${error}`,
           next: 'Mend what is named (backupctl doctor); it goes on by itself with the next run.',
-        }),
-      ),
+        });
+        if (!wal) return;
+        await settle(catalog, wal.refused === null, {
+          ...about,
+          key: `expiry-refused-wal/${source}`,
+          summary: `WAL of ${source} that nothing needs does not go: ${wal.refused}`,
+          next: 'See who locks or holds it there; what is locked goes with a later run.',
+        });
+      }),
   };
+
+  /** Sets a mark, and returns the one that is ripe. */
+  async function markWal(source: string, from: string, storeNow: string): Promise<WalMark | null> {
+    const graceMs = durationSeconds(policy.retention.grace) * 1000;
+    const ripe = ripeMark(await retention.walMarks(source), { storeNow, graceMs });
+    await retention.markWal(source, { from, markedAt: storeNow }, ripe?.markedAt ?? null);
+    return ripe;
+  }
 }
 
 function reasonsFor(verdicts: Verdict[], pointId: string): string[] {

@@ -7,7 +7,9 @@ import { Failure, isFailure } from '../policies/failure.ts';
 import type { CopyPolicy, Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix } from '../policies/recovery-point.ts';
 import type { Refusal } from '../policies/repair.ts';
+import type { WalExpired } from '../workflows/contracts.ts';
 import { type ExpiredPoint, type ExpireRequest, expirePoints } from './expire-points.ts';
+import { type ExpireWalRequest, expireWal } from './expire-wal.ts';
 import { runActivity } from './failure.ts';
 import type { FormerKeys } from './rekey.ts';
 import { type ObjectsOfCopy, removeDamaged } from './remove-damaged.ts';
@@ -106,6 +108,10 @@ export function createRetentionActivities(deps: RetentionDependencies) {
         }
         return outcomes;
       }),
+
+    /** Removes from all copies the WAL that nothing has needed for a time of grace, by what the stores hold now. */
+    expireWal: (request: ExpireWalRequest): Promise<WalExpired> =>
+      runActivity('expire WAL', ({ report, signal }) => expireWal(deps, request, { report, signal })),
   };
 
   async function revokeOne(source: string, pointId: string, copy: string, keep: FormerKeys['keep']) {

@@ -1,5 +1,6 @@
 import type { AdmissionState } from '../policies/admission.ts';
 import type { Due } from '../policies/calendar.ts';
+import type { MeasuredRpo } from '../policies/canary.ts';
 import type { Moment } from '../policies/moment.ts';
 import type { BackupClass, Level } from '../policies/recovery-point.ts';
 import type { RepairPart } from '../policies/repair.ts';
@@ -88,6 +89,17 @@ export interface SourceRetention {
   waiting: number;
   removed: string[];
   refused: { pointId: string; why: string }[];
+  /** Of a cluster whose WAL may have gone. */
+  wal?: WalExpired;
+}
+
+/** What became of WAL that nothing needs. */
+export interface WalExpired {
+  /** Objects, in all copies together. */
+  removed: number;
+  bytes: number;
+  /** Why some of it stays. */
+  refused: string | null;
 }
 
 /** What a job could not remove at its end, because the host or a store was away. Workflow `cleanup` removes it later. */
@@ -330,4 +342,6 @@ export interface WalBeat {
   keptBytes?: number | null;
   /** Of the shipping one: what lies in all copies; `at` is when the last of it was uploaded. */
   shipped?: { timeline: number; lsn: string; until: string; at: string };
+  /** The measured RPO; where no row could be written, why. */
+  canary?: MeasuredRpo & { error: string | null };
 }

@@ -1,6 +1,7 @@
 import { CancellationScope, isCancellation, log, proxyActivities, setCurrentDetails } from '@temporalio/workflow';
 import type { ExpiryActivities } from '../activities/expiry.ts';
 import type { RetentionActivities } from '../activities/retention.ts';
+import { formatBytes } from '../policies/progress.ts';
 import { queues } from '../policies/queues.ts';
 import type { RetentionInput, RetentionResult, SourceRetention } from './contracts.ts';
 import { asJobFailure, messageOf } from './failure.ts';
@@ -21,8 +22,9 @@ export async function retention(input: RetentionInput = {}): Promise<RetentionRe
   try {
     for (const name of await coordination.expirySources(source === undefined ? {} : { source })) {
       try {
-        results.push(await expireSource(name, by));
-        await coordination.concludeExpiry({ source: name, error: null });
+        const result = await expireSource(name, by);
+        results.push(result);
+        await coordination.concludeExpiry({ source: name, error: null, ...(result.wal ? { wal: result.wal } : {}) });
       } catch (error) {
         if (isCancellation(error)) throw error;
         log.warn('expiry failed', { source: name, error: messageOf(error) });
@@ -43,7 +45,15 @@ async function expireSource(source: string, by: string): Promise<SourceRetention
   const refused: SourceRetention['refused'] = [];
   for (;;) {
     const passOver = refused.map((r) => r.pointId);
-    const { host, remove, more, stays, waiting, stopped } = await coordination.decideExpiry({ source, by, passOver });
+    const {
+      host,
+      remove,
+      more,
+      stays,
+      waiting,
+      stopped,
+      wal: mark,
+    } = await coordination.decideExpiry({ source, by, passOver });
     if (remove.length > 0) {
       const { expirePoints } = proxyActivities<RetentionActivities>({ ...expiring, taskQueue: queues.retention(host) });
       const expired = await expirePoints({ source, pointIds: remove });
@@ -54,13 +64,18 @@ async function expireSource(source: string, by: string): Promise<SourceRetention
         else refused.push({ pointId, why });
       }
     }
-    if (!more)
-      return { source, outcome: stopped === null ? 'done' : 'stopped', stopped, stays, waiting, removed, refused };
+    if (more) continue;
+    const outcome = stopped === null ? 'done' : 'stopped';
+    const result = { source, outcome, stopped, stays, waiting, removed, refused } as const;
+    if (!mark) return result;
+    const { expireWal } = proxyActivities<RetentionActivities>({ ...expiring, taskQueue: queues.retention(host) });
+    return { ...result, wal: await expireWal({ source, mark }) };
   }
 }
 
-function line({ source, stopped, stays, waiting, removed, refused }: SourceRetention): string {
+function line({ source, stopped, stays, waiting, removed, refused, wal }: SourceRetention): string {
   if (stopped !== null) return `- ${source}: stopped, ${stopped}`;
   const counts = `${stays} stay, ${waiting} wait for their grace to end, ${removed.length} removed`;
-  return `- ${source}: ${counts}${refused.length === 0 ? '' : `, ${refused.length} refused`}`;
+  const gone = wal ? `, ${formatBytes(wal.bytes)} of WAL removed` : '';
+  return `- ${source}: ${counts}${refused.length === 0 ? '' : `, ${refused.length} refused`}${gone}`;
 }

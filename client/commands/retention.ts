@@ -1,9 +1,12 @@
 import { durationSeconds } from '../../policies/duration.ts';
 import { Failure } from '../../policies/failure.ts';
+import { formatBytes } from '../../policies/progress.ts';
 import { queues } from '../../policies/queues.ts';
 import type { Reason } from '../../policies/retention.ts';
 import { earliestOf, expiryStoppedKey, judgeSource } from '../../policies/source-expiry.ts';
-import type { RetentionInput, RetentionResult } from '../../workflows/contracts.ts';
+import { lsnOf } from '../../policies/wal.ts';
+import { walNeededFrom } from '../../policies/wal-expiry.ts';
+import type { RetentionInput, RetentionResult, SourceRetention } from '../../workflows/contracts.ts';
 import type { Context } from '../context.ts';
 import { follow, noteMissingWorkers } from '../follow.ts';
 import { sourceNamed } from '../names.ts';
@@ -32,6 +35,15 @@ interface SourcePlan {
   /** Why nothing goes until a person has decided. */
   stopped: string | null;
   points: PlannedPoint[];
+  /** Of a cluster: the WAL that nothing needs. */
+  wal: PlannedWal | null;
+}
+
+interface PlannedWal {
+  /** From here on it is needed; null: nothing is known to be needless. */
+  neededFrom: string | null;
+  /** What may go, once it has been found so for the time of grace. */
+  copies: { copy: string; ranges: number; bytes: number }[];
 }
 
 /** What a run would find now: of each point whether it stays or goes, and why. Changes nothing. */
@@ -53,10 +65,12 @@ async function planOf(context: Context, source: string, storeNow: string): Promi
   const decided = (await catalog.retention.anomalyDecisions(source)).map((d) => d.pointId);
   const { points, verdicts, stopped } = judgeSource({ policy, source, points: records, storeNow, marks, decided });
   const graceMs = durationSeconds(policy.retention.grace) * 1000;
+  const neededFrom = walNeededFrom(records, { points, verdicts }, policy, storeNow);
   return {
     source,
     storeNow,
     stopped,
+    wal: sourceNamed(policy, source).kind === 'postgres-physical' ? await walPlan(context, source, neededFrom) : null,
     points: verdicts.map(({ pointId, stays, reasons }) => {
       const markedAt = stays ? null : (marks.find((m) => m.pointId === pointId)?.markedAt ?? null);
       return {
@@ -73,7 +87,26 @@ async function planOf(context: Context, source: string, storeNow: string): Promi
   };
 }
 
-function render({ source, storeNow, stopped, points }: SourcePlan, paint: Context['out']['paint']): string {
+async function walPlan(context: Context, source: string, neededFrom: string | null): Promise<PlannedWal> {
+  const policy = await context.policy();
+  const { listWal } = await import('../../engine/sources/wal/index.ts');
+  const copies: PlannedWal['copies'] = [];
+  for (const { name } of policy.copies) {
+    const { ranges } = await listWal({ store: await context.store(name), source, trusted: policy.keys.trusted });
+    const before = neededFrom === null ? 0n : lsnOf(neededFrom);
+    const going = ranges.filter((r) => r.end <= before);
+    copies.push({ copy: name, ranges: going.length, bytes: going.reduce((sum, r) => sum + r.bytes, 0) });
+  }
+  return { neededFrom, copies };
+}
+
+function walWords({ neededFrom, copies }: PlannedWal): string {
+  if (neededFrom === null) return 'WAL: all of it stays, for no recovery point stays that it could be needed by.';
+  const going = copies.map((c) => `${formatBytes(c.bytes)} in ${c.copy}`).join(', ');
+  return `WAL: needed from ${neededFrom} on; what lies before may go, after the time of grace: ${going}`;
+}
+
+function render({ source, storeNow, stopped, points, wal }: SourcePlan, paint: Context['out']['paint']): string {
   const going = points.filter((p) => !p.stays).length;
   const head = `${paint('bold', source)}: ${points.length - going} stay, ${going} may go (by the stores' clocks it is ${shortTime(storeNow)})`;
   const stop = `${paint('red', 'Expiry is stopped')}: ${stopped}\nOnce that is in order: backupctl retention resume ${source} --operator NAME --reason TEXT`;
@@ -89,6 +122,7 @@ function render({ source, storeNow, stopped, points }: SourcePlan, paint: Contex
     head,
     ...(stopped === null ? [] : [stop]),
     table(['recovery point', 'class', 'stored', '', 'why'], rows),
+    ...(wal ? [walWords(wal)] : []),
   ].join('\n');
 }
 
@@ -130,12 +164,20 @@ export async function retentionRun(context: Context, options: RetentionRunOption
             s.source,
             String(s.stays),
             String(s.waiting),
-            s.stopped === null ? s.removed.join('\n') || 'nothing' : `${out.paint('red', 'stopped')}: ${s.stopped}`,
-            s.refused.map((r) => `${r.pointId}: ${r.why}`).join('\n'),
+            s.stopped === null ? removedWords(s) : `${out.paint('red', 'stopped')}: ${s.stopped}`,
+            [
+              ...s.refused.map((r) => `${r.pointId}: ${r.why}`),
+              ...(s.wal?.refused ? [`WAL: ${s.wal.refused}`] : []),
+            ].join('\n'),
           ]),
         ),
   );
   return undefined;
+}
+
+function removedWords({ removed, wal }: SourceRetention): string {
+  const gone = wal && wal.removed > 0 ? [`${formatBytes(wal.bytes)} of WAL`] : [];
+  return [...removed, ...gone].join('\n') || 'nothing';
 }
 
 export interface ResumeOptions {

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { ExpiryMark } from '../../policies/expiry.ts';
+import type { WalMark } from '../../policies/wal-expiry.ts';
 
 /** What retention must remember. Not derivable from the stores, so rebuild leaves it alone. */
 export interface RetentionRecords {
@@ -12,6 +13,10 @@ export interface RetentionRecords {
   endRemoval(pointId: string, outcome: 'removed' | 'refused', note: string | null): Promise<void>;
   /** Newest first; `open`: only those that were begun and have not ended. */
   removals(filter: { source?: string; open?: boolean; limit?: number }): Promise<RemovalRecord[]>;
+  /** Since when nothing needs the WAL of a source before a position; the oldest first. */
+  walMarks(source: string): Promise<WalMark[]>;
+  /** Sets a mark, and forgets those from before `since`: a newer one is ripe. Idempotent. */
+  markWal(source: string, mark: WalMark, since: string | null): Promise<void>;
   /** A person has found a point in order that was suddenly different. */
   decideAnomaly(decision: Omit<AnomalyDecision, 'decidedAt'>): Promise<void>;
   anomalyDecisions(source: string): Promise<AnomalyDecision[]>;
@@ -100,6 +105,22 @@ export function createRetentionRecords(query: Query): RetentionRecords {
         outcome: r.outcome,
         note: r.note,
       }));
+    },
+
+    async walMarks(source) {
+      const rows = await query<{ marked_at: Date; needed_from: string }>(
+        'SELECT * FROM wal_marks WHERE source = $1 ORDER BY marked_at',
+        [source],
+      );
+      return rows.map((r) => ({ from: r.needed_from, markedAt: r.marked_at.toISOString() }));
+    },
+
+    async markWal(source, { from, markedAt }, since) {
+      await query(
+        `WITH old AS (DELETE FROM wal_marks WHERE source = $1 AND marked_at < $4)
+         INSERT INTO wal_marks (source, marked_at, needed_from) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+        [source, markedAt, from, since],
+      );
     },
 
     async decideAnomaly({ pointId, source, operator, reason }) {

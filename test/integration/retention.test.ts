@@ -3,8 +3,9 @@ import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Catalog, openCatalog } from '../../engine/catalog/index.ts';
-import { createDirectoryStore, type Store } from '../../engine/stores/index.ts';
+import { bytesSource, createDirectoryStore, type Store } from '../../engine/stores/index.ts';
 import { backupJsonName } from '../../policies/recovery-point.ts';
+import { walRangeKey } from '../../policies/wal-bundle.ts';
 import type { RetentionResult, SourceRetention } from '../../workflows/contracts.ts';
 import { makePoint, type PointChoices, prefixOf, publish, trusted } from '../engine/catalog/points.ts';
 import { s3Store } from '../support/s3-store.ts';
@@ -19,11 +20,15 @@ let stores: Store[];
 
 beforeAll(async () => {
   whole = await startWhole({
-    sources: ({ dataDir }) => [{ name: 'shop', kind: 'files', path: path.join(dataDir, 'shop') }],
+    sources: ({ dataDir }) => [
+      { name: 'shop', kind: 'files', path: path.join(dataDir, 'shop') },
+      { name: 'cluster', kind: 'postgres-physical', connection: { host: 'nowhere', user: 'nobody' } },
+    ],
     before: async ({ dataDir }) => void (await mkdir(path.join(dataDir, 'shop'))),
     adapt: (policy) => {
       policy.keys.trusted = [...trusted];
       policy.retention = { ...policy.retention, minimumAge: '1s', keepWithin: '1s', keepManual: '1s', grace: '1s' };
+      policy.retention.pointInTime = '1s';
     },
   });
   const { stack, policy } = whole;
@@ -144,6 +149,32 @@ describe('expiry', () => {
     const removed = (await runUntilRipe()).removed.toSorted();
     expect(removed).toEqual(['shop-4', 'shop-5', 'shop-6', 'shop-7']);
     for (const store of stores) expect(await idsIn(store)).toEqual(['shop-2', 'shop-8']);
+  });
+
+  test('takes the WAL that no point needs any more with it, out of all three copies', async () => {
+    const facts = (startLsn: string, endLsn: string) => ({ startLsn, endLsn, timeline: 1 });
+    const range = (start: bigint) =>
+      walRangeKey('cluster', { timeline: 1, start, end: start + 0x100n, until: '2026-01-01T00:00:00Z' }, 'abcdef01');
+    for (const store of stores) {
+      for (const start of [0x100n, 0x200n, 0x300n]) await store.put(range(start), bytesSource('sealed'), {});
+    }
+    await published(
+      { id: 'cluster-1', source: 'cluster', facts: facts('0/150', '0/160') },
+      { id: 'cluster-2', source: 'cluster', facts: facts('0/300', '0/310') },
+    );
+    const plan = await whole.backupctl<{ sources: { wal: unknown }[] }>('retention', 'plan', 'cluster');
+    expect(plan.sources[0]?.wal).toMatchObject({ neededFrom: expect.stringMatching(/^0\/(150|300)$/) });
+    for (let removed = 0; removed === 0; ) {
+      const person = ['--source', 'cluster', '--operator', 'Ada', '--reason', 'a test'];
+      const { sources } = await whole.backupctl<RetentionResult>('retention', 'run', '--wait', ...person);
+      removed = sources[0]?.wal?.removed ?? 0;
+      await setTimeout(200);
+    }
+    for (const store of stores) {
+      const left: string[] = [];
+      for await (const { key } of store.list('cluster/wal/')) left.push(key);
+      expect(left).toEqual([range(0x300n)]);
+    }
   });
 
   test('leaves enough to tell by what the policy will keep: the size is measured, the rest assumed', async () => {

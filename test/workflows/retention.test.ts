@@ -50,6 +50,15 @@ describe('a retention run', () => {
     expect(inputsOf('recordExpired')).toEqual([{ source: 'shop', expired }]);
   });
 
+  test('lets the WAL of a cluster go by the mark that is ripe, and says how much has gone', async () => {
+    const wal = { from: '0/300', markedAt: '2026-01-01T00:00:00Z' };
+    steps.on('decideExpiry', ({ source }) => decided(source, { wal }));
+    const { sources } = await run();
+    expect(sources[0]).toMatchObject({ outcome: 'done', wal: { removed: 3, bytes: 3_000_000, refused: null } });
+    expect(inputsOf('expireWal')).toEqual([{ source: 'shop', mark: wal }]);
+    expect(inputsOf('concludeExpiry')).toMatchObject([{ error: null, wal: { removed: 3 } }]);
+  });
+
   test('asks nobody to remove anything where nothing goes', async () => {
     await run();
     expect(steps.done).toEqual(['expirySources', 'decideExpiry', 'concludeExpiry']);

@@ -59,7 +59,7 @@ const places: Record<string, Step[]> = {
     ...(['sendArtifact', 'uploadCopy', 'verifyCopy', 'publishCopy', 'findDamage', 'putObjectsAgain'] as const),
     ...(['findArchived', 'shipWal'] as const),
   ],
-  [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints', 'removeDamaged', 'removeKeys'],
+  [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints', 'expireWal', 'removeDamaged', 'removeKeys'],
   [queues.recovery('local')]: ['locatePoint', 'restorePoint', 'discardRestore', 'rekeyPoints'],
 };
 
@@ -193,6 +193,7 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
   }),
   expirePoints: ({ pointIds }) =>
     pointIds.map((pointId) => ({ pointId, gone: ['disk', 'east', 'west'], refused: null })),
+  expireWal: () => ({ removed: 3, bytes: 3_000_000, refused: null }),
   recordExpired: () => {},
   rekeyPoints: () => ({
     points: 0,

@@ -9,6 +9,8 @@ import type { ArchiveEnd } from './archive.ts';
 export interface StoredRange extends WalRange {
   key: string;
   bytes: number;
+  /** The store's clock, ISO-8601. */
+  storedAt: string;
 }
 
 /** What a store holds of a source's WAL. */
@@ -50,10 +52,10 @@ export async function listWal({
 }: ContentsOptions & OnDamage): Promise<WalContents> {
   const contents: WalContents = { ranges: [], histories: [], strangers: [] };
   const historyKeys = new Map<number, string>();
-  for await (const { key, bytes } of store.list(walPrefix(source))) {
+  for await (const { key, bytes, modifiedAt: storedAt } of store.list(walPrefix(source))) {
     signal?.throwIfAborted();
     const found = parseWalKey(source, key);
-    if (found?.kind === 'range') contents.ranges.push({ ...found.range, key, bytes });
+    if (found?.kind === 'range') contents.ranges.push({ ...found.range, key, bytes, storedAt });
     else if (found) historyKeys.set(found.timeline, key);
     else contents.strangers.push(key);
   }
