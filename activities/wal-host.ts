@@ -22,6 +22,7 @@ import { parseWalKey } from '../policies/wal-bundle.ts';
 import { archivedSource, clusterSource, walSlot } from '../policies/wal-sources.ts';
 import type { WalArchiveState, WalBeat } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
+import { keepCanary } from './wal-canary.ts';
 
 /** Where an archive ends, as it travels. */
 export interface WalEnd extends Omit<ArchiveEnd, 'end'> {
@@ -102,6 +103,16 @@ export function createWalHostActivities(deps: WalHostDependencies) {
           },
           AbortSignal.any([round.ending, signal]),
         ).catch((error: unknown) => failed.abort(streamFailure(error, cluster.connection, source)));
+        const canary = keepCanary({
+          cluster,
+          root,
+          resolveSecret: deps.resolveSecret,
+          timeline: () => beat.received?.timeline ?? null,
+          onMeasured: (measured) => {
+            beat.canary = measured;
+          },
+          until: AbortSignal.any([round.ending, signal]),
+        }).catch((error: unknown) => failed.abort(error));
         try {
           await archiveWal({
             connection: await replicationOf(cluster, deps.resolveSecret),
@@ -134,7 +145,7 @@ export function createWalHostActivities(deps: WalHostDependencies) {
           });
         } finally {
           round.end();
-          await watching;
+          await Promise.all([watching, canary]);
         }
         return round.outcome();
       }),

@@ -13,6 +13,7 @@ import { replaceSections } from './page.ts';
 import { benchPhysical } from './physical.ts';
 import { benchScale } from './scale.ts';
 import { benchTemporal } from './temporal.ts';
+import { benchWal } from './wal.ts';
 
 /**
  * `npm run bench [-- --only NAME,…]`: this project beside other tools on the same data, in one run, each several times in
@@ -28,6 +29,7 @@ const { values } = parseArgs({
     'pgbench-transactions': { type: 'string', default: '10000' },
     'scale-files': { type: 'string', default: '1000000' },
     'scale-gb': { type: 'string', default: '20' },
+    'wal-seconds': { type: 'string', default: '180' },
     only: { type: 'string' },
     dir: { type: 'string' },
   },
@@ -45,6 +47,7 @@ const benches: Record<string, (context: BenchContext) => Promise<string>> = {
   temporal: (context) => benchTemporal(context, tree),
   scale: (context) =>
     benchScale(context, { files: Number(values['scale-files']), gigabytes: Number(values['scale-gb']) }),
+  wal: (context) => benchWal(context, { seconds: Number(values['wal-seconds']) }),
 };
 const wanted = values.only?.split(',') ?? Object.keys(benches);
 const unknown = wanted.filter((name) => !(name in benches));

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { calendarPolicy } from './calendar-policy.ts';
 import { duration } from './duration.ts';
 import { retentionPolicy } from './retention-policy.ts';
+import { secretRef } from './secret-ref.ts';
 import { tierName, tiersPolicy } from './tier-policy.ts';
 import { walPolicy } from './wal-policy.ts';
 import { backupWindow } from './window.ts';
@@ -15,7 +16,6 @@ import { backupWindow } from './window.ts';
 const name = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$|^[a-z0-9]$/, 'lower-case letters, digits and hyphens, at most 63');
-const secretRef = z.string().regex(/^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, 'env:NAME or file:PATH');
 
 const hooks = z
   .strictObject({

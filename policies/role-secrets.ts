@@ -1,5 +1,5 @@
 import { accessOf, credentialsFor, type StoreAccess } from './credentials.ts';
-import type { Policy } from './policy.ts';
+import type { Policy, SourcePolicy } from './policy.ts';
 import type { Role } from './queues.ts';
 
 /**
@@ -17,7 +17,7 @@ export function allSecrets(policy: Policy): string[] {
     policy.catalog.dsn,
     policy.keys.signing,
     policy.keys.identity,
-    ...policy.sources.flatMap((s) => ('connection' in s ? [s.connection.password] : [])),
+    ...policy.sources.flatMap(sourceSecrets),
     ...policy.copies.flatMap((c) => {
       if (c.kind !== 's3') return [];
       const pairs = [c, ...Object.values(c.credentials)];
@@ -41,10 +41,7 @@ function ownSecrets(role: Role, policy: Policy, host: string): (string | undefin
     case 'coordination':
       return [catalog.dsn, ...notificationSecrets(policy)];
     case 'backup':
-      return [
-        keys.signing,
-        ...sources.flatMap((s) => (s.host === host && 'connection' in s ? [s.connection.password] : [])),
-      ];
+      return [keys.signing, ...sources.filter((s) => s.host === host).flatMap(sourceSecrets)];
     case 'validation':
       return [keys.identity];
     case 'recovery':
@@ -53,6 +50,12 @@ function ownSecrets(role: Role, policy: Policy, host: string): (string | undefin
     case 'retention':
       return [];
   }
+}
+
+function sourceSecrets(source: SourcePolicy): (string | undefined)[] {
+  if (!('connection' in source)) return [];
+  const canary = source.kind === 'postgres-physical' ? [source.wal?.canary?.password] : [];
+  return [source.connection.password, ...canary];
 }
 
 function notificationSecrets({ notifications }: Policy): (string | undefined)[] {

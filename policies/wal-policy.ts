@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { duration } from './duration.ts';
+import { secretRef } from './secret-ref.ts';
 
 const mib = 1024 * 1024;
 
@@ -13,5 +14,18 @@ export const walPolicy = z.strictObject({
     .min(64 * mib)
     .default(10 * 1024 * mib)
     .describe('What the server may keep for us, in bytes, while copies are behind. Beyond it, the slot is given up.'),
+  canary: z
+    .strictObject({
+      every: duration.default('1m').describe('How often a row is written.'),
+      database: z.string().min(1).default('postgres').describe('The database in which its schema lies, backup_canary.'),
+      user: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('A role that owns that schema, or may create it. Left out: the one of the connection.'),
+      password: secretRef.optional().describe('Reference to the password of that role, where it is another.'),
+    })
+    .optional()
+    .describe('Rows that are written to a small table, and show what a disaster would take. Left out: none.'),
 });
 export type WalPolicy = z.infer<typeof walPolicy>;

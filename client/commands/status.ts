@@ -2,6 +2,7 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import { durationSeconds } from '../../policies/duration.ts';
 import { formatDuration } from '../../policies/progress.ts';
 import { type BackupStatus, type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
+import { type ArchiveState, archiveState } from '../archives.ts';
 import type { Context } from '../context.ts';
 import { table } from '../table.ts';
 
@@ -16,10 +17,12 @@ interface RunningJob {
 interface SourceState {
   source: string;
   newestPoint: string | null;
-  /** Seconds since the newest point's state was captured. */
+  /** Seconds since the newest state that can be restored: that of the newest point, or of the archived WAL. */
   ageSeconds: number | null;
   rpoSeconds: number;
   withinRpo: boolean;
+  /** Of a cluster whose WAL is archived. */
+  wal?: { archiving: string; until: string | null; worstLagSeconds: number | null };
 }
 
 /** Jobs that are asked how they are; a fleet may have more. */
@@ -36,13 +39,21 @@ export async function status(context: Context): Promise<number | undefined> {
       policy.sources.map(async (source): Promise<SourceState> => {
         const [newest] = await catalog.points({ source: source.name, limit: 1 });
         const rpoSeconds = durationSeconds(source.rpo);
-        const ageSeconds = newest ? Math.round((Date.now() - Date.parse(newest.backup.capturedAt)) / 1000) : null;
+        const archived = newest && 'wal' in source && source.wal ? await archiveState(client, source.name) : null;
+        // With its WAL, a cluster comes back as it was long after its newest point.
+        const until = [newest?.backup.capturedAt, archived?.beat.shipped?.until]
+          .filter((t) => t !== undefined)
+          .sort()
+          .at(-1);
+        const ageSeconds =
+          until === undefined ? null : Math.max(0, Math.round((Date.now() - Date.parse(until)) / 1000));
         return {
           source: source.name,
           newestPoint: newest?.backup.id ?? null,
           ageSeconds,
           rpoSeconds,
           withinRpo: ageSeconds !== null && ageSeconds <= rpoSeconds,
+          ...(archived ? { wal: walState(archived) } : {}),
         };
       }),
     ),
@@ -64,7 +75,7 @@ export async function status(context: Context): Promise<number | undefined> {
           s.source,
           s.newestPoint ?? 'none yet',
           s.ageSeconds === null ? '' : formatDuration(s.ageSeconds * 1000),
-          `${s.withinRpo ? '✓' : '✗'} ${formatDuration(s.rpoSeconds * 1000)}`,
+          `${s.withinRpo ? '✓' : '✗'} ${formatDuration(s.rpoSeconds * 1000)}${s.wal ? `\n${walWords(s.wal)}` : ''}`,
         ]),
       ),
       open.length === 0 ? 'No open incident.' : `${open.length} open: see "backupctl incidents".`,
@@ -74,6 +85,20 @@ export async function status(context: Context): Promise<number | undefined> {
 }
 
 type Client = Awaited<ReturnType<Context['temporal']>>;
+
+function walState({ isRunning, status, beat }: ArchiveState): NonNullable<SourceState['wal']> {
+  const worst = beat.canary?.worstLagMs ?? null;
+  return {
+    archiving: isRunning ? (status?.streaming ?? 'unknown') : 'stopped',
+    until: beat.shipped?.until ?? null,
+    worstLagSeconds: worst === null ? null : Math.round(worst / 1000),
+  };
+}
+
+function walWords({ archiving, worstLagSeconds }: NonNullable<SourceState['wal']>): string {
+  if (archiving !== 'well') return `WAL: ${archiving}`;
+  return worstLagSeconds === null ? 'WAL archived' : `WAL archived, measured ${formatDuration(worstLagSeconds * 1000)}`;
+}
 
 async function coordinatorStatus(client: Client): Promise<CoordinatorStatus | null> {
   try {

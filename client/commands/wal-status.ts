@@ -25,6 +25,8 @@ interface WalStatus {
   slotBytes: number | null;
   received: WalBeat['received'] | null;
   shipped: WalBeat['shipped'] | null;
+  /** Null where no canary is asked for, or nothing is known of it yet. */
+  canary: WalBeat['canary'] | null;
   copies: CopyReach[];
 }
 
@@ -43,6 +45,7 @@ export async function walStatus(context: Context, { source }: { source: string }
     slotBytes: beat.keptBytes ?? null,
     received: beat.received ?? null,
     shipped: beat.shipped ?? null,
+    canary: beat.canary ?? null,
     copies,
   };
   context.out.result(found, () => render(found, status?.copies ?? [], context.out.paint));
@@ -61,6 +64,15 @@ async function reachOf(context: Context, source: string, copy: string): Promise<
     if (!isFailure(error)) throw error;
     return { copy, archived: null, error: { type: error.type, message: error.message, next: error.next } };
   }
+}
+
+function canaryWords({ newest, lagMs, worstLagMs, error }: NonNullable<WalBeat['canary']>): string {
+  const words =
+    newest === null
+      ? 'no canary can be restored yet'
+      : `the canary of ${newest.at} can be restored, ${formatDuration(lagMs ?? 0)} after it was written; ` +
+        `the slowest of the last ones took ${formatDuration(worstLagMs ?? 0)}`;
+  return error === null ? words : `${words}\nno row is written now: ${error}`;
 }
 
 function render(s: WalStatus, failing: { copy: string; error: string }[], paint: Context['out']['paint']): string {
@@ -85,6 +97,7 @@ function render(s: WalStatus, failing: { copy: string; error: string }[], paint:
         s.shipped ? `${s.shipped.lsn} of timeline ${s.shipped.timeline}, until ${ago(s.shipped.until)}` : 'unknown',
       ],
       ['last upload', s.shipped ? ago(s.shipped.at) : 'unknown'],
+      ...(s.canary ? [['measured RPO', canaryWords(s.canary)] as [string, string]] : []),
       ['kept by the server', s.slotBytes === null ? 'unknown' : formatBytes(s.slotBytes)],
     ]),
     table(

@@ -1,6 +1,8 @@
 import { mkdtempSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { MeasuredRpo } from '../../policies/canary.ts';
 import type { BackupResult, RestoreResult, WalArchiveStatus } from '../../workflows/contracts.ts';
 import { eventually } from '../support/eventually.ts';
 import { startWhole, type Whole } from '../support/whole.ts';
@@ -31,7 +33,8 @@ beforeAll(async () => {
           user: 'saver',
           password: 'env:WAL_TEST_PASSWORD',
         },
-        wal: { every: '1s' },
+        // Who replicates may write nothing: the canary has a login of its own.
+        wal: { every: '1s', canary: { every: '1s', user: 'postgres', password: 'env:WAL_TEST_PASSWORD' } },
       })),
   });
 }, 300_000);
@@ -44,6 +47,7 @@ interface Told {
   archiving: WalArchiveStatus['streaming'];
   slotBytes: number | null;
   shipped: { lsn: string; until: string; at: string } | null;
+  canary: (MeasuredRpo & { error: string | null }) | null;
   copies: { copy: string; archived: { timeline: number; lsn: string; until: string } | null }[];
 }
 const statusOf = (version: Version) => whole.backupctl<Told>('wal', 'status', sourceOf(version));
@@ -68,6 +72,25 @@ async function insert(version: Version, n: number): Promise<string> {
   return new Date(Date.parse(timeIn(row)) + 1).toISOString();
 }
 
+/** The measured RPO, once a canary can be restored. */
+async function measured(version: Version): Promise<NonNullable<Told['canary']>> {
+  for (;;) {
+    const { canary } = await statusOf(version);
+    if (canary?.newest) return canary;
+    await setTimeout(200);
+  }
+}
+
+/** What a query gives of the cluster as it was at a moment. */
+async function restored(version: Version, to: string, query: string): Promise<Record<string, unknown>[]> {
+  const into = path.join(mkdtempSync(path.join(whole.dataDir, 'restored', 'wal-')), 'data');
+  await whole.backupctl<RestoreResult>(
+    ...['restore', sourceOf(version), '--to', to, '--into', into],
+    ...['--operator', 'ann', '--reason', 'a test', '--wait'],
+  );
+  return withServer(into, binDirs[version], (server) => runSql(server.uri(), query));
+}
+
 describe.each(versions)('the WAL of PostgreSQL %d', (version) => {
   test('is archived once the policy is applied, and lets come back to any moment', async () => {
     await clusters[version].sql('postgres', 'CREATE TABLE told (n int)');
@@ -80,14 +103,23 @@ describe.each(versions)('the WAL of PostgreSQL %d', (version) => {
       await archived(version);
     }
     const chosen = Math.floor(Math.random() * 3);
-    const into = path.join(mkdtempSync(path.join(whole.dataDir, 'restored', 'wal-')), 'data');
-    await whole.backupctl<RestoreResult>(
-      ...['restore', sourceOf(version), '--to', moments[chosen] ?? '', '--into', into],
-      ...['--operator', 'ann', '--reason', 'a test', '--wait'],
-    );
-    const rows = await withServer(into, binDirs[version], (server) =>
-      runSql(server.uri(), 'SELECT n FROM told ORDER BY n'),
-    );
+    const rows = await restored(version, moments[chosen] ?? '', 'SELECT n FROM told ORDER BY n');
     expect(rows.map((row) => row.n)).toEqual([0, 1, 2, 3].slice(0, chosen + 1));
+  }, 400_000);
+
+  test('brings back the canary that was said to be restorable, and its lag is what it took', async () => {
+    const { newest, lagMs, worstLagMs, error } = await measured(version);
+    expect(error).toBeNull();
+    expect(lagMs).toBeGreaterThan(0);
+    expect(worstLagMs).toBeGreaterThanOrEqual(lagMs ?? 0);
+    const rows = await restored(
+      version,
+      'latest',
+      'SELECT source, max(at) AS at FROM backup_canary.rows GROUP BY source',
+    );
+    expect(rows.map((row) => row.source)).toEqual([sourceOf(version)]);
+    expect(timeIn(rows[0]) >= String(newest?.at)).toBe(true);
+    // What was in the table before that moment can be no younger than the moment of its restore.
+    expect(Date.parse(timeIn(rows[0]))).toBeLessThan(Date.now());
   }, 400_000);
 });

@@ -1,5 +1,6 @@
 /** Write-ahead log: archiving it, verifying what is archived, and coming back to a moment by it. */
 export { type ArchiveEnd, archiveWal } from './archive.ts';
+export { keepCanaries, readCanaries, writeCanary } from './canary.ts';
 export { leastOf, listWal, type WalContents } from './contents.ts';
 export { streamFailure } from './failures.ts';
 export { basePointOf, planPointInTime } from './plan.ts';
