@@ -59,7 +59,14 @@ const places: Record<string, Step[]> = {
     ...(['sendArtifact', 'uploadCopy', 'verifyCopy', 'publishCopy', 'findDamage', 'putObjectsAgain'] as const),
     ...(['findArchived', 'shipWal'] as const),
   ],
-  [queues.retention('local')]: ['withdrawCopy', 'pruneCopy', 'expirePoints', 'expireWal', 'removeDamaged', 'removeKeys'],
+  [queues.retention('local')]: [
+    'withdrawCopy',
+    'pruneCopy',
+    'expirePoints',
+    'expireWal',
+    'removeDamaged',
+    'removeKeys',
+  ],
   [queues.recovery('local')]: ['locatePoint', 'restorePoint', 'discardRestore', 'rekeyPoints'],
 };
 
