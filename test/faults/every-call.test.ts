@@ -2,7 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Kind, Layer, Planned } from './every-call/faults.ts';
 import { type Outcome, openSmallJobs, type SmallJobs } from './every-call/small-job.ts';
 
-/** One fault at every call that a small backup makes of its stores and its catalog, in turn, each in a job of its own. */
+/**
+ * One fault at every call that a small backup, and a restore of its point, make of its stores and its catalog, in turn, each
+ * in a job of its own.
+ */
 
 let jobs: SmallJobs;
 let calm: Outcome;
@@ -34,7 +37,7 @@ async function tryAll(layer: Layer, kinds: (call: string) => Kind[]): Promise<st
   return wrong;
 }
 
-describe('a backup comes to its point, and leaves nothing else,', () => {
+describe('a backup comes to its point, which is restored, and nothing else is left,', () => {
   test('when nothing goes wrong', () => {
     expect(calm.problems).toEqual([]);
     expect(calm.result).toMatchObject({ outcome: 'succeeded' });

@@ -86,7 +86,8 @@ export async function startS3Proxy(service: S3Service): Promise<S3Proxy> {
     onward.once('error', () => incoming.socket.destroy());
     onward.once('response', (answer) => {
       if (fault === 'lose the answer') incoming.socket.destroy();
-      if (fault === 'hang' || fault === 'lose the answer') return void answer.resume();
+      // A client that has lost patience has gone; so the answer goes nowhere.
+      if (fault === 'hang' || fault === 'lose the answer' || outgoing.destroyed) return void answer.resume();
       outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
       if (typeof fault === 'object' && fault && ('cutAfter' in fault || 'stallAfter' in fault)) {
         return void breakOff(answer, outgoing, fault);

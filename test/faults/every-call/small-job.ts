@@ -1,11 +1,13 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
+import { isDeepStrictEqual, promisify } from 'node:util';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { createCoordinationActivities } from '../../../activities/coordination.ts';
 import { createHostActivities } from '../../../activities/host.ts';
+import { createRecoveryActivities } from '../../../activities/recovery.ts';
 import { createRetentionActivities } from '../../../activities/retention.ts';
 import { createTransferActivities } from '../../../activities/transfer.ts';
 import { createValidationActivities } from '../../../activities/validation.ts';
@@ -112,6 +114,7 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
     ...(['planBackup', 'sealPoint', 'checkSealed', 'testRestore', 'signPoint', 'sendArtifact', 'uploadCopy'] as const),
     ...(['verifyCopy', 'publishCopy', 'withdrawCopy', 'discardStaging', 'recordPoint', 'planPrune'] as const),
     ...(['pruneCopy', 'recordPruned', 'concludeJob', 'resolveLeftovers'] as const),
+    ...(['locatePoint', 'restorePoint', 'discardRestore'] as const),
   ];
   for (const step of steps) {
     stage.standIns.on(step, (async (input: Input) => {
@@ -155,12 +158,13 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
       ];
       const { port } = new URL(proxy.endpoint);
       const endpoint = hardship.host === undefined ? proxy.endpoint : `http://${hardship.host}:${port}`;
-      const far = s3Store({ ...proxy, endpoint }, bucket, { name: 'bucket', prefix: source, idleMaxMs: 1_000 });
+      const far = s3Store({ ...proxy, endpoint }, bucket, { name: 'bucket', prefix: source, idleMaxMs: 3_000 });
       const line = await startTcpProxy(postgres.port);
       const lineUri = new URL(database.uri);
       lineUri.port = String(line.port);
       const own = await openCatalog({ dsn: lineUri.href });
       const store = async (name: string) => (name === 'disk' ? faults.disk(bare[0] as Store) : far);
+      const watched = faults.catalog(own, line);
       const files = createFilesSource(filesSource.parse(policy.sources[0]));
       const given = { policy, store, source: async () => files };
       const job: Job = {
@@ -168,7 +172,7 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
         hardship,
         pointId: null,
         activities: {
-          ...createCoordinationActivities({ ...given, catalog: faults.catalog(own, line), announce: async () => [] }),
+          ...createCoordinationActivities({ ...given, catalog: watched, announce: async () => [] }),
           ...createHostActivities({
             ...given,
             signingKey: async () => signingKey,
@@ -181,6 +185,12 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
             staging: createDirectoryStore({ name: 'staging', path: staging }),
           }),
           ...createTransferActivities(given),
+          ...createRecoveryActivities({
+            ...given,
+            catalog: watched,
+            identity: async () => identity,
+            resolveSecret: () => Promise.reject(new Error('no secret is asked for')),
+          }),
           ...createRetentionActivities(given),
         },
       };
@@ -195,6 +205,8 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
         const places = { source, bare, index, identity, trusted: keys.trusted, staging };
         const problems = await look(places, ended.result);
         const before = await inventory(places);
+        // Whoever has met no fault yet meets it while the point is restored.
+        if (ended.result && faults.struck === null) problems.push(...(await restored(stage, places, tree, place)));
         if (ended.result) await again(stage, places, ended.result);
         if (!isDeepStrictEqual(await inventory(places), before)) problems.push('doing it again changes something');
         return { faults, ...ended, problems };
@@ -279,6 +291,19 @@ async function inventory({ source, bare, index, staging }: Places): Promise<unkn
   const all: unknown[] = [(await readdir(staging, { recursive: true })).toSorted()];
   for (const store of bare) for await (const object of store.list('')) all.push({ in: store.name, ...object });
   return [...all, await index.points({ source })];
+}
+
+/** In what a restore of the point fails, or what it brings back differs. */
+async function restored(stage: Stage, { source }: Places, tree: string, place: string): Promise<string[]> {
+  const into = path.join(place, 'restored');
+  const handle = await stage.start('restore', { source, into: { directory: into }, operator: 'Ada', reason: 'a test' });
+  try {
+    await handle.result();
+    await promisify(execFile)('diff', ['-r', tree, into]);
+    return [];
+  } catch (error) {
+    return [`restored otherwise: ${rootOf(error as Error).message}`];
+  }
 }
 
 /** Whoever cleans up once more, and whoever makes the catalog again, finds everything done. */
