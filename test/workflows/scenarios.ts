@@ -234,6 +234,13 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
     return ended(stage.start('retention', {}));
   },
 
+  'retention.wal-expired': (stage) => {
+    const wal = { from: '0/5000000', markedAt: '2026-01-01T00:00:00.000Z' };
+    const nothing = { host: 'local', remove: [], more: false, stays: 3, waiting: 0, stopped: null };
+    stage.standIns.on('decideExpiry', ({ source }) => ({ ...nothing, source, wal }));
+    return ended(stage.start('retention', {}));
+  },
+
   'retention.failed': (stage) => {
     stage.standIns.on('expirySources', () => ['shop', 'docs']);
     stage.standIns.on('decideExpiry', refuse('CatalogDiffers'));
