@@ -25,13 +25,15 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
     return ended(stage.start('backup', asked));
   },
 
-  'backup.failed-while-sending': (stage) => {
+  'backup.failed-while-sending': async (stage) => {
+    const told = Promise.withResolvers<void>();
     stage.standIns.on('sendArtifact west', hanging);
-    stage.standIns.on('sealPoint', async () => {
-      while (!stage.standIns.done.includes('sendArtifact west')) await setTimeout(20);
-      return refuse('SourceMissing')();
-    });
-    return ended(stage.start('backup', asked));
+    stage.standIns.on('sealPoint', () => told.promise.then(refuse('SourceMissing')));
+    const handle = await stage.start('backup', asked);
+    while (!stage.standIns.done.includes('sendArtifact west')) await setTimeout(20);
+    await handle.signal('sendingAhead', { copy: 'west' });
+    told.resolve();
+    return ended(Promise.resolve(handle));
   },
 
   'backup.no-copy': (stage) => {
