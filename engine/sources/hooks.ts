@@ -27,12 +27,19 @@ export async function withHooks<T>(source: Hooked, signal: AbortSignal, body: ()
   return result;
 }
 
+/** What any command may need, and nothing else: secrets that the worker has in its environment are not a hook's. */
+const common = /^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_[A-Z]+|TZ|TMPDIR)$/;
+
+function hookEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => common.test(name)));
+}
+
 /** Runs one hook without a shell, in a process group of its own, so that what it started ends with it at a timeout. */
 async function runHook({ name, hooks }: Hooked, when: 'pre' | 'post', signal?: AbortSignal): Promise<void> {
   const [program, ...args] = hooks[when] ?? [];
   if (!program) return;
   signal?.throwIfAborted();
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: hookEnvironment() });
   const said = tailOf(child);
   const end = Promise.withResolvers<string | null>();
   child.once('error', (error: NodeJS.ErrnoException) => end.resolve(`could not be started (${error.code})`));

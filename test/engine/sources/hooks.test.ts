@@ -35,6 +35,25 @@ describe('hooks', () => {
     expect(notes('plain')).toEqual([word]);
   });
 
+  test('see where programs and their own files are, and no secret that the worker has in its environment', async () => {
+    process.env.BACKUP_TEST_SECRET = 'hunter2';
+    const file = path.join(dir, 'environment');
+    try {
+      await withHooks(hooked({ pre: sh('env > "$1"', file) }), signal, async () => {});
+    } finally {
+      delete process.env.BACKUP_TEST_SECRET;
+    }
+    const names = readFileSync(file, 'utf8')
+      .split('\n')
+      .map((line) => line.split('=')[0]);
+    expect(names).toContain('PATH');
+    expect(
+      names.filter(
+        (name) => !/^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|PWD|OLDPWD|SHLVL|_|)$/.test(name ?? ''),
+      ),
+    ).toEqual([]);
+  });
+
   test('stop the backup when the first one fails, with the end of what it said; the last one still runs', async () => {
     const source = hooked({ pre: sh('seq 10000; echo no lock >&2; exit 3'), post: note('failed', 'post') });
     let ran = false;
