@@ -19,15 +19,23 @@ export interface Stay {
 }
 
 /**
- * Where the points of a timeline lie in one copy, and when: pruned as `planPrune` does it (never the newest), moved as
- * `planTierMoves` does it (nothing is frozen that something readable needs).
+ * Where the points of a timeline lie in one copy, and when: pruned as `planPrune` does it (never the newest, nor what
+ * another one there needs), moved as `planTierMoves` does it (nothing is frozen that something readable needs).
  */
 export function staysOf(points: TimelinePoint[], { ladder, pruneAfterMs }: SimulatedCopy): Stay[] {
+  const nextFull = followingFulls(points);
   const gone = points.map((point, i) => {
     if (pruneAfterMs === null) return point.goneAt;
-    const succeeded = points[i + 1]?.at ?? Number.POSITIVE_INFINITY;
+    // The newest stays, and the newest full one: a backup that is under way may build upon either.
+    const next = point.level === 'full' ? points[nextFull[i] ?? -1] : points[i + 1];
+    const succeeded = next?.at ?? Number.POSITIVE_INFINITY;
     return Math.min(point.goneAt, Math.max(point.at + pruneAfterMs, succeeded));
   });
+  // What a point needs that is still there stays with it: children come after their parents, so from the end.
+  for (let i = points.length - 1; i >= 0; i--) {
+    const parent = points[i]?.parent;
+    if (parent !== null && parent !== undefined) gone[parent] = Math.max(gone[parent] ?? 0, gone[i] ?? 0);
+  }
   // From when on each point may lie on each step: children come after their parents, so from the end.
   const since = points.map((point) =>
     ladder.map((_, step) => {
@@ -46,6 +54,13 @@ export function staysOf(points: TimelinePoint[], { ladder, pruneAfterMs }: Simul
     }
   }
   return points.flatMap((point, i) => staysOfPoint(i, point.at, gone[i] ?? point.at, since[i] ?? []));
+}
+
+/** For each point the index of the next full one; -1 where none follows. */
+function followingFulls(points: TimelinePoint[]): number[] {
+  const next: number[] = Array(points.length).fill(-1);
+  for (let i = points.length - 2; i >= 0; i--) next[i] = points[i + 1]?.level === 'full' ? i + 1 : (next[i + 1] ?? -1);
+  return next;
 }
 
 /** From when on a point may lie where it has to be thawed. */

@@ -97,11 +97,10 @@ describe('where points lie', () => {
     for (let now = points[0]?.at ?? 0; now < end; now += dayMs / 4) {
       const storeNow = new Date(now).toISOString();
       const there = points.flatMap((p, i) => (p.at <= now && p.goneAt > now && tierOf.get(i) !== 'pruned' ? [i] : []));
-      // The simulation prunes each point by its own age; what chains keep longer is left out on both sides.
       const known = there.map((i) => ({
         pointId: id(i),
-        parent: null,
-        level: 'incremental' as const,
+        parent: points[i]?.parent === null ? null : id(points[i]?.parent ?? 0),
+        level: points[i]?.level ?? 'full',
         copies: ['here', 'other'].map((name) => ({
           copy: name,
           state: 'verified' as const,
