@@ -1,8 +1,40 @@
+import { isDeepStrictEqual } from 'node:util';
 import { type Client, ScheduleNotFoundError, ScheduleOverlapPolicy } from '@temporalio/client';
-import type { NamedSchedule, ScheduleChanges, ScheduleDefinition } from '../policies/schedules.ts';
+import { type Promised, promised } from '../policies/promised.ts';
+import {
+  type NamedSchedule,
+  retentionScheduleId,
+  type ScheduleChanges,
+  type ScheduleDefinition,
+} from '../policies/schedules.ts';
 
 /** Where a schedule keeps what it was made from: the server gives times back in another form than it took them. */
 const memoKey = 'definition';
+
+/** Where the schedule that expires keeps what was promised when the policy was applied. */
+const promisedKey = 'promised';
+
+/** What was promised when a policy was last applied; null when none was, or by a version that kept nothing of it. */
+export async function readPromised(client: Client): Promise<Promised | null> {
+  try {
+    const { action } = await client.schedule.getHandle(retentionScheduleId).describe();
+    return promised.safeParse(action.memo?.[promisedKey]).data ?? null;
+  } catch (error) {
+    if (error instanceof ScheduleNotFoundError) return null;
+    throw error;
+  }
+}
+
+/** Writes down what is promised from now on. The schedule is as it was otherwise; repeating it changes nothing. */
+export async function recordPromised(client: Client, promise: Promised): Promise<void> {
+  const known = await readSchedule(client, retentionScheduleId);
+  if (!known || isDeepStrictEqual(await readPromised(client), promise)) return;
+  const { action, ...options } = optionsOf(known.id, known.definition);
+  const memo = { ...action.memo, [promisedKey]: promise };
+  await client.schedule
+    .getHandle(retentionScheduleId)
+    .update(({ state }) => ({ ...options, state, action: { ...action, memo } }));
+}
 
 /** Every schedule that a policy of ours has made, whatever its source. Others are left alone. */
 export async function readSchedules(client: Client): Promise<NamedSchedule[]> {

@@ -6,7 +6,7 @@ import { type BackupClass, backupClass } from './recovery-point.ts';
 const dayMs = 86_400_000;
 
 /** The longest that each period can be, in days, so that a lock never ends before the class would keep the point. */
-const longestDays = { yearly: 366, monthly: 31, weekly: 7, daily: 1, hourly: 1 } as const;
+export const longestDays = { yearly: 366, monthly: 31, weekly: 7, daily: 1, hourly: 1 } as const;
 
 /**
  * Until when a point of these classes is locked (mission row B8): for as long as the calendar keeps the longest of its

@@ -23,7 +23,9 @@ const hooks = z
       .array(z.string())
       .min(1)
       .optional()
-      .describe('Run before the source is read, argv without a shell; a non-zero exit stops the backup.'),
+      .describe(
+        'Run before the source is read, argv without a shell and with a bare environment (PATH, HOME, locale); a non-zero exit stops the backup.',
+      ),
     post: z.array(z.string()).min(1).optional().describe('Run afterwards in every case.'),
     timeout: duration
       .default('5m')
@@ -176,7 +178,7 @@ export type KeyPair = z.infer<typeof keyPair>;
 
 const lockedFor = (of: string) => duration.optional().describe(`Of the class ${of}.`);
 
-const objectLock = z.strictObject({
+export const objectLock = z.strictObject({
   mode: z
     .enum(['compliance', 'governance'])
     .default('compliance')

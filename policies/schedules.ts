@@ -42,7 +42,7 @@ export function desiredSchedules(policy: Policy): NamedSchedule[] {
   return policy.sources.length === 0 ? [] : [...backups, retentionSchedule(policy)];
 }
 
-const retentionScheduleId = 'retention';
+export const retentionScheduleId = 'retention';
 const dayMs = 86_400_000;
 
 /** Each day at a quiet time, what may go of all sources goes. A run that was missed needs no making up for. */

@@ -41,6 +41,10 @@ export async function rekey(context: Context, options: RekeyOptions): Promise<nu
   for (const copy of from ?? []) copyPolicy(policy, copy);
   const targets = await targetsOf(context, policy, options);
   const input: RekeyInput = { targets, ...(from ? { copies: from } : {}), revoke: action === 'revoke', ...person };
+  const archived = targets.filter((t) =>
+    policy.sources.some((s) => s.name === t.source && s.kind === 'postgres-physical'),
+  );
+  if (archived.length > 0) context.out.note(walStays(archived.map((t) => t.source)));
   const started = await start(context, input);
   const { out } = context;
   if (!wait) {
@@ -53,6 +57,11 @@ export async function rekey(context: Context, options: RekeyOptions): Promise<nu
   if (result.sources.some((s) => s.revoked !== null && s.kept.length + s.unproven > 0))
     return failureTypes.RuleBreached.exitCode;
   return undefined;
+}
+
+/** What is archived of a cluster's WAL carries its key in its signed first line, which nobody can change. */
+function walStays(sources: string[]): string {
+  return `! The WAL of ${sources.join(', ')} that is archived already stays sealed for whom it was sealed for. Keep their identities, beside the new one in keys.identity, one a line, for as long as a moment between points may be asked for.`;
 }
 
 async function start(context: Context, input: RekeyInput): Promise<{ workflowId: string; runId: string }> {

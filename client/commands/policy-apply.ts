@@ -1,9 +1,11 @@
 import type { Policy } from '../../policies/policy.ts';
+import { promisedBy } from '../../policies/promised.ts';
 import { desiredSchedules, type ScheduleChanges, scheduleChanges } from '../../policies/schedules.ts';
 import { type ArchiveChanges, applyArchives, archiveChanges } from '../archives.ts';
 import type { Context } from '../context.ts';
 import { capabilitiesFor } from '../doctor/stores.ts';
-import { applyChanges, readWanted } from '../schedules.ts';
+import { impactHere, renderImpact } from '../policy-impact.ts';
+import { applyChanges, readPromised, readWanted, recordPromised } from '../schedules.ts';
 
 /**
  * Makes Temporal's schedules what the policy says, and lets WAL be archived where it says so; or only shows what would
@@ -20,9 +22,18 @@ export async function policyApply(context: Context, { dryRun }: { dryRun: boolea
   if (!dryRun) {
     await applyChanges(client, changes);
     await applyArchives(client, archives);
+    if (wanted.length > 0) await recordPromised(client, promisedBy(policy));
+    context.out.result({ applied: true, ...changes, archives }, () =>
+      render(changes, archives, dryRun, context.out.paint),
+    );
+    return undefined;
   }
-  context.out.result({ applied: !dryRun, ...changes, archives }, () =>
-    render(changes, archives, dryRun, context.out.paint),
+  const impact = await impactHere(context, policy, await readPromised(client));
+  context.out.result({ applied: false, ...changes, archives, impact }, () =>
+    [
+      render(changes, archives, dryRun, context.out.paint),
+      ...(impact ? renderImpact(impact, context.out.paint) : []),
+    ].join('\n'),
   );
   return undefined;
 }

@@ -1,12 +1,16 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { stringify } from 'yaml';
 import { type Catalog, openCatalog } from '../../engine/catalog/index.ts';
 import { bytesSource, createDirectoryStore, type Store } from '../../engine/stores/index.ts';
+import { scheduledClasses } from '../../policies/calendar-policy.ts';
+import type { PolicyImpact } from '../../policies/policy-impact.ts';
 import { backupJsonName } from '../../policies/recovery-point.ts';
 import { walRangeKey } from '../../policies/wal-bundle.ts';
 import type { RetentionResult, SourceRetention } from '../../workflows/contracts.ts';
+import { backupctl } from '../client/terminal.ts';
 import { makePoint, type PointChoices, prefixOf, publish, trusted } from '../engine/catalog/points.ts';
 import { s3Store } from '../support/s3-store.ts';
 import { startWhole, type Whole } from '../support/whole.ts';
@@ -177,12 +181,44 @@ describe('expiry', () => {
     }
   });
 
+  test('is foretold for a changed policy, point by point, before it is applied', async () => {
+    await published({ id: 'shop-90' }, { id: 'shop-91', parent: 'shop-90' }, { id: 'shop-92' });
+    const off = { keep: 0 };
+    const hour = (new Date().getUTCHours() + 6) % 24;
+    const saying = async (keepManual: string) => {
+      const { calendar, retention } = whole.policy;
+      // No schedule of it fires while this runs.
+      const calendars = Object.fromEntries(
+        scheduledClasses.map((name) => [name, { ...calendar[name], ...off }] as const),
+      );
+      const file = path.join(whole.dataDir, `keep-${keepManual}.yaml`);
+      const at = `${String(hour).padStart(2, '0')}:30`;
+      const changed = { calendar: { ...calendar, ...calendars }, retention: { ...retention, keepManual, at } };
+      const sources = whole.policy.sources.filter((source) => source.name === 'shop');
+      await writeFile(file, stringify({ ...whole.policy, ...changed, sources }));
+      return ['--json', '--policy', file];
+    };
+    expect(await backupctl([...(await saying('90d')), 'policy', 'apply'])).toMatchObject({ exitCode: 0 });
+    const changed = await saying('1s');
+    const { stdout } = await backupctl([...changed, 'policy', 'diff']);
+    const { impact } = JSON.parse(stdout) as { impact: PolicyImpact };
+    const going = impact.goes.map((p) => p.pointId).toSorted();
+    expect(going).toEqual(expect.arrayContaining(['shop-90', 'shop-91']));
+    expect(going).not.toContain('shop-92');
+    expect(impact).toMatchObject({ isFirst: false, stays: [] });
+    expect(impact.chains).toContainEqual({ source: 'shop', full: 'shop-90', points: 2, goes: 2 });
+    const { stdout: text } = await backupctl([...changed.slice(1), 'policy', 'diff']);
+    expect(text).toMatch(/recovery points go that would have stayed/);
+    expect(text).toMatch(/the chain of shop-90 goes with all 2 points/);
+    await whole.client.schedule.getHandle('retention').delete();
+  });
+
   test('leaves enough to tell by what the policy will keep: the size is measured, the rest assumed', async () => {
     const { sources } = await whole.backupctl<{ sources: { basis: Record<string, string> }[] }>(
       ...['policy', 'simulate', '--years', '1'],
     );
     expect(sources[0]?.basis).toMatchObject({
-      fullBytes: expect.stringMatching(/, as shop-[28]$/),
+      fullBytes: expect.stringMatching(/, as shop-(2|8|9\d)$/),
       changePerDay: expect.stringContaining('assumed'),
     });
   });

@@ -74,6 +74,19 @@ describe("Temporal's schedules", () => {
     expect(ids(again.same)).toEqual(ids(diff.create));
   });
 
+  test('keep what was promised, for the next policy to be compared with', async () => {
+    const promise = async () => {
+      const { action } = await client.schedule.getHandle('retention').describe();
+      return action.memo as { promised?: { calendar: { daily: { at: string } } } };
+    };
+    expect((await promise()).promised?.calendar.daily.at).toBe('02:00');
+    await run(['policy', 'apply'], laterDaily);
+    expect((await promise()).promised?.calendar.daily.at).toBe('05:30');
+    await run(['policy', 'apply']);
+    expect(await promise()).toMatchObject({ definition: {}, promised: { calendar: { daily: { at: '02:00' } } } });
+    expect(await run(['policy', 'diff'])).toMatchObject({ create: [], update: [], remove: [] });
+  });
+
   test('wake scheduledBackup for their source, in the time zone of the calendar', async () => {
     const { spec, action, policies } = await client.schedule.getHandle('backup/shop').describe();
     expect(action).toMatchObject({ workflowType: 'scheduledBackup', args: [{ source: 'shop' }] });
