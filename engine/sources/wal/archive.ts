@@ -90,11 +90,14 @@ export async function archiveWal(options: ArchiveOptions): Promise<void> {
     const history = await historyOf(client, system.timeline);
     await archiveHistories(client, [...history.ancestors.map((a) => a.timeline), system.timeline], cluster, options);
     if (!slot.start) throw givenUp(options);
+    // A server takes what it is told for where the slot begins, also when that is further back, where nothing is any more.
+    const { lsn: least } = slot.start;
+    const safe = (timeline: number) => [options.safe(timeline), least].reduce((x, y) => (y > x ? y : x));
     let from: Start | null = startOf(options.anew ? null : archived, history, cluster, slot.start);
     while (from) {
       signal.throwIfAborted();
       stream = streamWal(client, { slot: options.slot, timeline: from.timeline, start: from.stream });
-      from = await follow(stream, from, cluster, options);
+      from = await follow(stream, from, cluster, { ...options, safe });
       if (from) await archiveHistories(client, [from.timeline], cluster, options);
     }
   } catch (error) {
