@@ -27,7 +27,7 @@ export interface ObjectsAgain {
 export type RepairActivities = ReturnType<typeof createRepairActivities>;
 
 /** For transfer workers: they read back, and put. */
-export function createRepairActivities(deps: TransferDependencies) {
+export function createRepairActivities(deps: Pick<TransferDependencies, 'policy' | 'store'>) {
   const { policy } = deps;
   const { trusted } = policy.keys;
   const copyNamed = (name: string) => policy.copies.find((c) => c.name === name);

@@ -1,4 +1,3 @@
-import { Context } from '@temporalio/activity';
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { durationSeconds } from '../policies/duration.ts';
 import type { Policy } from '../policies/policy.ts';
@@ -10,6 +9,7 @@ import {
   type SlotRelease,
   type SlotRequest,
 } from '../workflows/contracts.ts';
+import { callingJob } from './calling-job.ts';
 import { runActivity } from './failure.ts';
 
 export interface FoundJob extends SlotRelease {
@@ -61,13 +61,6 @@ export function createSlotActivities({ client, policy }: { client: Client; polic
         }
       }),
   };
-}
-
-function callingJob(): SlotRelease {
-  const { workflowExecution } = Context.current().info;
-  if (!workflowExecution) throw new Error('Only workflows have slots.');
-  const { workflowId, runId } = workflowExecution;
-  return { workflowId, runId };
 }
 
 function settingsOf({ limits }: Policy): CoordinatorSettings {

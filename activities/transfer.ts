@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { Context, log } from '@temporalio/activity';
+import { log } from '@temporalio/activity';
 import { followSealing, parseBackupJson, SealingGone } from '../engine/artifact/index.ts';
 import {
   bytesSource,
@@ -19,6 +19,7 @@ import { Failure, isFailure } from '../policies/failure.ts';
 import { lockProblem, lockUntil } from '../policies/lock.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type BackupJson, backupJsonName, pointPrefix, type SealedObject } from '../policies/recovery-point.ts';
+import type { SendingAhead } from '../workflows/contracts.ts';
 import { type ActivityTools, runActivity } from './failure.ts';
 import { readStaged, stagedDir } from './staging.ts';
 
@@ -26,6 +27,8 @@ import { readStaged, stagedDir } from './staging.ts';
 export interface TransferDependencies {
   policy: Policy;
   store(copy: string): Promise<Store>;
+  /** Tells the job that calls, before anything of a copy is in its store. */
+  tellSending(sending: SendingAhead): Promise<void>;
 }
 
 export interface CopyTarget {
@@ -54,50 +57,47 @@ export function createTransferActivities(deps: TransferDependencies) {
   return {
     /**
      * Sends the artifact ahead while it is being sealed, without making it visible; resolves when it is sealed and all of
-     * it is there. When sealing begins afresh, so does this. Null: nothing of it was sent, and it goes with the rest; it
-     * is small, or was not begun in time, or this was called off before.
+     * it is there. When sealing begins afresh, so does this. The job is told before the first byte goes, so that it knows
+     * what is to be taken back. Null: nothing of it was sent, and it goes with the rest; it is small, or was not begun in
+     * time.
      */
     sendArtifact: (target: CopyTarget): Promise<PendingPut | null> =>
       runActivity('send', async ({ signal, report, previous, attempt }) => {
-        let hasBegun = attempt > 1;
-        try {
-          const store = await deps.store(target.copy);
-          const lock = await lockOptions(store, plannedCopy(target));
-          for (;;) {
-            const artifact = await followSealing(staged(target, ''), { signal, beginsWithinMs });
-            if (!artifact) return null;
-            const key = keyOf(target, artifact.name);
-            try {
-              const whole = await artifact.reach(sentAheadMin, signal);
-              if (whole && whole.bytes <= sentAheadMin) return null;
-              // An attempt that died may have followed another sealing, of a full point instead of an incremental one.
-              if (hasBegun) await abortPending(store, keyOf(target, ''), { but: key });
-              hasBegun = true;
-              let resume = previous?.resume?.[artifact.name];
-              return await store.beginPut(key, artifact, {
-                metadata: metadata(target),
-                ...lock,
-                signal,
-                ...(resume === undefined ? {} : { resume }),
-                onProgress: ({ bytesDone, bytesTotal, resume: token }) => {
-                  report({
-                    bytesDone,
-                    bytesTotal,
-                    ...(token === resume ? {} : { resume: { [artifact.name]: token } }),
-                  });
-                  resume = token;
-                },
-              });
-            } catch (error) {
-              if (!(error instanceof SealingGone)) throw error;
-              if (hasBegun) await abortPending(store, keyOf(target, ''));
-            } finally {
-              await artifact.close();
-            }
+        const store = await deps.store(target.copy);
+        const lock = await lockOptions(store, plannedCopy(target));
+        let isTold = previous?.resume !== undefined;
+        for (;;) {
+          const artifact = await followSealing(staged(target, ''), { signal, beginsWithinMs });
+          if (!artifact) return null;
+          const key = keyOf(target, artifact.name);
+          try {
+            const whole = await artifact.reach(sentAheadMin, signal);
+            if (whole && whole.bytes <= sentAheadMin) return null;
+            if (!isTold) await deps.tellSending({ copy: target.copy });
+            isTold = true;
+            // An attempt that died may have followed another sealing, of a full point instead of an incremental one.
+            if (attempt > 1) await abortPending(store, keyOf(target, ''), { but: key });
+            let resume = previous?.resume?.[artifact.name];
+            return await store.beginPut(key, artifact, {
+              metadata: metadata(target),
+              ...lock,
+              signal,
+              ...(resume === undefined ? {} : { resume }),
+              onProgress: ({ bytesDone, bytesTotal, resume: token }) => {
+                report({
+                  bytesDone,
+                  bytesTotal,
+                  ...(token === resume ? {} : { resume: { [artifact.name]: token } }),
+                });
+                resume = token;
+              },
+            });
+          } catch (error) {
+            if (!(error instanceof SealingGone)) throw error;
+            if (isTold) await abortPending(store, keyOf(target, ''));
+          } finally {
+            await artifact.close();
           }
-        } catch (error) {
-          if (!hasBegun && Context.current().cancellationDetails?.cancelRequested) return null;
-          throw error;
         }
       }),
 

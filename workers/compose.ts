@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Client } from '@temporalio/client';
+import { tellCallingJob } from '../activities/calling-job.ts';
 import { createCoordinationActivities } from '../activities/coordination.ts';
 import { createExpiryActivities } from '../activities/expiry.ts';
 import { createHostActivities } from '../activities/host.ts';
@@ -112,7 +113,11 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
       }
       case 'transfer':
         return {
-          ...createTransferActivities({ policy, store }),
+          ...createTransferActivities({
+            policy,
+            store,
+            tellSending: (sending) => tellCallingJob(client, 'sendingAhead', sending),
+          }),
           ...createRepairActivities({ policy, store }),
           ...createWalTransferActivities({ policy, store }),
         };

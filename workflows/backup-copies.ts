@@ -1,13 +1,22 @@
-import { CancellationScope, isCancellation, log, proxyActivities } from '@temporalio/workflow';
+import {
+  CancellationScope,
+  defineSignal,
+  isCancellation,
+  log,
+  proxyActivities,
+  setHandler,
+} from '@temporalio/workflow';
 import type { RetentionActivities } from '../activities/retention.ts';
 import type { TransferActivities } from '../activities/transfer.ts';
 import type { BackupPlan, PlannedCopy } from '../policies/backup-plan.ts';
 import { queues } from '../policies/queues.ts';
 import type { BackupJob } from './backup-job.ts';
-import type { CopyOutcome } from './contracts.ts';
+import type { CopyOutcome, SendingAhead } from './contracts.ts';
 import { within } from './deadline.ts';
 import { messageOf } from './failure.ts';
 import { short, transferring, untilSealed } from './options.ts';
+
+const sendingAheadSignal = defineSignal<[SendingAhead]>('sendingAhead');
 
 export interface Copies {
   copies: CopyOutcome[];
@@ -26,6 +35,9 @@ export interface Sending {
 /** Begins all copies, each its own branch, before there is anything to copy. */
 export function sendCopies(job: BackupJob, plan: BackupPlan): Sending {
   const branches = plan.copies.map((copy) => sendCopy(job, plan, copy));
+  setHandler(sendingAheadSignal, (told) => {
+    for (const branch of branches) if (branch.copy === told?.copy) branch.hasBegun();
+  });
   return {
     /** One that fails or is cancelled does not stop the others from cleaning up. */
     async finish() {
@@ -45,6 +57,9 @@ export function sendCopies(job: BackupJob, plan: BackupPlan): Sending {
 }
 
 interface Branch {
+  copy: string;
+  /** Something of it may lie in its store. */
+  hasBegun(): void;
   finish(): Promise<CopyOutcome>;
   takeBack(): Promise<void>;
 }
@@ -57,8 +72,8 @@ function sendCopy(job: BackupJob, plan: BackupPlan, copy: PlannedCopy): Branch {
   const transfer = proxyActivities<TransferActivities>({ ...transferring(copy.deadlineMs), taskQueue });
   const undo = proxyActivities<RetentionActivities>({ ...short, taskQueue: queues.retention(plan.host) });
   const ahead = new CancellationScope();
-  job.copyState(copy.name, 'uploading');
-  /** Null when nothing was sent ahead; undefined when that came to no end, and something of it may be there. */
+  let begun = false;
+  /** Null or undefined when not all of it was sent ahead, for whatever reason: what is missing goes with the rest. */
   const sent = ahead
     .run(() => sendArtifact(target))
     .catch((error: unknown) => {
@@ -68,7 +83,15 @@ function sendCopy(job: BackupJob, plan: BackupPlan, copy: PlannedCopy): Branch {
     });
 
   return {
+    copy: copy.name,
+    hasBegun() {
+      if (!begun) job.copyState(copy.name, 'uploading');
+      begun = true;
+    },
+
     async finish() {
+      begun = true;
+      job.copyState(copy.name, 'uploading');
       try {
         await within(copy.deadlineMs, `The copy ${copy.name}`, async () => {
           // The deadline counts from now on; it must also end what was begun before.
@@ -97,8 +120,8 @@ function sendCopy(job: BackupJob, plan: BackupPlan, copy: PlannedCopy): Branch {
 
     async takeBack() {
       ahead.cancel();
-      if ((await sent) !== null) await withdraw();
-      job.copyState(copy.name, 'waiting');
+      await sent;
+      if (begun) await withdraw();
     },
   };
 

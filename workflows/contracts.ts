@@ -117,6 +117,11 @@ export interface CleanupInput extends Leftovers {
   host: string;
 }
 
+/** Signal `sendingAhead` to a backup, from its own step: from now on something of the copy may lie in its store. */
+export interface SendingAhead {
+  copy: string;
+}
+
 /** Answer to query `status` of a backup workflow. */
 export interface BackupStatus {
   source: string;

@@ -41,6 +41,8 @@ export function describeSending(make: () => Promise<SendingFixture>): void {
   /** Keys of puts, and of puts begun, in their order. */
   let puts: string[];
   let begins: string[];
+  /** Copies of which the job was told that they are being sent. */
+  let told: string[];
   let onBegin: (key: string) => void;
   let onBytes: (bytesDone: number) => void;
 
@@ -53,6 +55,7 @@ export function describeSending(make: () => Promise<SendingFixture>): void {
     const { store } = fixture;
     puts = [];
     begins = [];
+    told = [];
     onBegin = () => {};
     onBytes = () => {};
     const watched: Store = {
@@ -63,6 +66,7 @@ export function describeSending(make: () => Promise<SendingFixture>): void {
       },
       beginPut(key, source, options) {
         begins.push(path.basename(key));
+        expect(told).toContain('near');
         onBegin(key);
         const onProgress: typeof options.onProgress = (progress) => {
           options.onProgress?.(progress);
@@ -75,6 +79,7 @@ export function describeSending(make: () => Promise<SendingFixture>): void {
     transfer = createTransferActivities({
       policy: { ...policy, keys: { ...policy.keys, trusted }, staging: { ...policy.staging, path: place.dir } },
       store: async () => watched,
+      tellSending: async ({ copy }) => void told.push(copy),
     });
   });
 
@@ -190,19 +195,21 @@ export function describeSending(make: () => Promise<SendingFixture>): void {
       point.goOn.resolve();
       const heartbeatDetails = first.beats.at(-1);
       const sent = await send(point, activityEnvironment({ heartbeatDetails, attempt: 2 }));
+      expect(told).toHaveLength(1);
       expect(await pending(point)).not.toContain(old);
       expect(await finish(point, sent)).not.toContain(artifactNames.parts);
     });
 
-    test('that is called off before anything was sent leaves nothing, and says so', async () => {
+    test('that is called off before anything was sent has told the job of nothing', async () => {
       const environment = activityEnvironment();
       const sending = environment.run(transfer.sendArtifact, {
         plan: { ...usualPlan, pointId: `shop-sent-${++serial}`, copies: [] },
         copy: 'near',
       });
+      const ended = errorOf(sending);
       environment.cancel();
-      expect(await sending).toBeNull();
-      expect(begins).toEqual([]);
+      expect(await ended).toBeInstanceOf(CancelledFailure);
+      expect([...told, ...begins]).toEqual([]);
     });
 
     test('that is called off later ends as cancelled: what was sent is to be taken back', async () => {
@@ -242,7 +249,7 @@ export function describeSending(make: () => Promise<SendingFixture>): void {
       const target = { plan: { ...usualPlan, pointId, copies: [] }, copy: 'near' };
       expect(await activityEnvironment().run(transfer.sendArtifact, target)).toBeNull();
       await sealed;
-      expect(begins).toEqual([]);
+      expect([...told, ...begins]).toEqual([]);
     });
   });
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import type { BackupResult } from '../../workflows/contracts.ts';
 import { expectNothingLeft } from './expectations.ts';
 import { type Failed, reasonOf, Stage } from './stage.ts';
-import { failure, plan, type StandIns, untilCancelled, untilSent } from './stand-ins.ts';
+import { failure, plan, type StandIns, tellSending, untilCancelled, untilSent } from './stand-ins.ts';
 
 let stage: Stage;
 let steps: StandIns;
@@ -174,11 +174,13 @@ describe('a backup that fails', () => {
     async (step) => {
       const order: string[] = [];
       const begun = Promise.withResolvers<void>();
-      const hang = untilCancelled(begun.resolve);
+      const hang = untilCancelled(() => tellSending('west').then(begun.resolve));
       steps.on('sendArtifact west', () => hang().finally(() => order.push('sending at rest')));
+      const waiting = Promise.withResolvers<void>();
+      steps.on('sendArtifact east', untilCancelled(waiting.resolve));
       steps.on(step, async () => {
-        await begun.promise;
-        await untilSent({ but: 1 });
+        await Promise.all([begun.promise, waiting.promise]);
+        await untilSent({ but: 2 });
         throw failure('SourceUnreadable', 'no right', false);
       });
       steps.on('withdrawCopy west', () => {
@@ -189,15 +191,19 @@ describe('a backup that fails', () => {
       expect(await failedOf()).toMatchObject({ type: 'SourceUnreadable', message: 'no right' });
       expect(order).toEqual(['sending at rest', 'withdrawn', 'discarded']);
       expectNothingLeft(steps);
-      // Of the others nothing was sent.
+      // Of the others nothing was sent, which is not asked of their stores: they may be away.
       expect(steps.attempts('withdrawCopy west')).toBe(1);
       for (const copy of ['disk', 'east']) expect(steps.attempts(`withdrawCopy ${copy}`)).toBe(0);
     },
   );
 
   test('in validation takes back what was sent whole, and what came to no end', async () => {
-    steps.on('sendArtifact east', () => ({ key: 'shop/a', bytes: 7, sha256: 'ab', token: 'east' }));
-    steps.on('sendArtifact west', () => {
+    steps.on('sendArtifact east', async () => {
+      await tellSending('east');
+      return { key: 'shop/a', bytes: 7, sha256: 'ab', token: 'east' };
+    });
+    steps.on('sendArtifact west', async () => {
+      await tellSending('west');
       throw failure('StoreDenied', 'west refuses', false);
     });
     steps.on('checkSealed', async () => {

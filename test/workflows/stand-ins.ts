@@ -246,6 +246,12 @@ export async function grantSlot(): Promise<{ runId: string }> {
   return { runId };
 }
 
+/** What `sendArtifact` tells its job before the first byte goes. */
+export async function tellSending(copy: string): Promise<void> {
+  const { workflowId, runId } = callingRun();
+  await Context.current().client.workflow.getHandle(workflowId, runId).signal('sendingAhead', { copy });
+}
+
 /** A step that is under way until it is cancelled; it then tidies up and ends as cancelled. `begun` is told first. */
 export function untilCancelled(begun: () => unknown): () => Promise<never> {
   return async () => {

@@ -184,7 +184,10 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
             identity: async () => identity,
             staging: createDirectoryStore({ name: 'staging', path: staging }),
           }),
-          ...createTransferActivities(given),
+          ...createTransferActivities({
+            ...given,
+            tellSending: () => Promise.reject(new Error('nothing here is large enough to be sent ahead')),
+          }),
           ...createRecoveryActivities({
             ...given,
             catalog: watched,
