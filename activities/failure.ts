@@ -49,8 +49,15 @@ export interface ActivityTools {
 const beatEveryMs = 5_000;
 const beatAtMostEveryMs = 1_000;
 
-/** Runs an activity's one engine call with heartbeats, cancellation and error types taken care of. */
-export async function runActivity<T>(phase: string, body: (tools: ActivityTools) => Promise<T>): Promise<T> {
+/**
+ * Runs an activity's one engine call with heartbeats, cancellation and error types taken care of. It hears of its
+ * cancellation by its heartbeats: `everyMs` apart where nothing is reported, default 5,000.
+ */
+export async function runActivity<T>(
+  phase: string,
+  body: (tools: ActivityTools) => Promise<T>,
+  { everyMs = beatEveryMs } = {},
+): Promise<T> {
   const context = Context.current();
   const signal = context.cancellationSignal;
   const previous = (context.info.heartbeatDetails as Heartbeat | undefined) ?? null;
@@ -61,7 +68,7 @@ export async function runActivity<T>(phase: string, body: (tools: ActivityTools)
     lastBeat = performance.now();
     context.heartbeat(latest);
   };
-  const timer = setInterval(beat, beatEveryMs);
+  const timer = setInterval(beat, everyMs);
   let isOver = false;
   beat();
   try {

@@ -62,44 +62,48 @@ export function createTransferActivities(deps: TransferDependencies) {
      * time.
      */
     sendArtifact: (target: CopyTarget): Promise<PendingPut | null> =>
-      runActivity('send', async ({ signal, report, previous, attempt }) => {
-        const store = await deps.store(target.copy);
-        const lock = await lockOptions(store, plannedCopy(target));
-        let isTold = previous?.resume !== undefined;
-        for (;;) {
-          const artifact = await followSealing(staged(target, ''), { signal, beginsWithinMs });
-          if (!artifact) return null;
-          const key = keyOf(target, artifact.name);
-          try {
-            const whole = await artifact.reach(sentAheadMin, signal);
-            if (whole && whole.bytes <= sentAheadMin) return null;
-            if (!isTold) await deps.tellSending({ copy: target.copy });
-            isTold = true;
-            // An attempt that died may have followed another sealing, of a full point instead of an incremental one.
-            if (attempt > 1) await abortPending(store, keyOf(target, ''), { but: key });
-            let resume = previous?.resume?.[artifact.name];
-            return await store.beginPut(key, artifact, {
-              metadata: metadata(target),
-              ...lock,
-              signal,
-              ...(resume === undefined ? {} : { resume }),
-              onProgress: ({ bytesDone, bytesTotal, resume: token }) => {
-                report({
-                  bytesDone,
-                  bytesTotal,
-                  ...(token === resume ? {} : { resume: { [artifact.name]: token } }),
-                });
-                resume = token;
-              },
-            });
-          } catch (error) {
-            if (!(error instanceof SealingGone)) throw error;
-            if (isTold) await abortPending(store, keyOf(target, ''));
-          } finally {
-            await artifact.close();
+      runActivity(
+        'send',
+        async ({ signal, report, previous, attempt }) => {
+          const store = await deps.store(target.copy);
+          const lock = await lockOptions(store, plannedCopy(target));
+          let isTold = previous?.resume !== undefined;
+          for (;;) {
+            const artifact = await followSealing(staged(target, ''), { signal, beginsWithinMs });
+            if (!artifact) return null;
+            const key = keyOf(target, artifact.name);
+            try {
+              const whole = await artifact.reach(sentAheadMin, signal);
+              if (whole && whole.bytes <= sentAheadMin) return null;
+              if (!isTold) await deps.tellSending({ copy: target.copy });
+              isTold = true;
+              // An attempt that died may have followed another sealing, of a full point instead of an incremental one.
+              if (attempt > 1) await abortPending(store, keyOf(target, ''), { but: key });
+              let resume = previous?.resume?.[artifact.name];
+              return await store.beginPut(key, artifact, {
+                metadata: metadata(target),
+                ...lock,
+                signal,
+                ...(resume === undefined ? {} : { resume }),
+                onProgress: ({ bytesDone, bytesTotal, resume: token }) => {
+                  report({
+                    bytesDone,
+                    bytesTotal,
+                    ...(token === resume ? {} : { resume: { [artifact.name]: token } }),
+                  });
+                  resume = token;
+                },
+              });
+            } catch (error) {
+              if (!(error instanceof SealingGone)) throw error;
+              if (isTold) await abortPending(store, keyOf(target, ''));
+            } finally {
+              await artifact.close();
+            }
           }
-        }
-      }),
+        },
+        whenWaiting,
+      ),
 
     /**
      * Puts every sealed object but backup.json, going on where an attempt that died had got to. An artifact that was sent
@@ -182,6 +186,8 @@ async function assertOfToday(store: Store, backup: BackupJson): Promise<void> {
   );
 }
 
+/** A job whose sealing failed waits until what waits for it has heard of that. */
+const whenWaiting = { everyMs: 2_000 };
 /** Smaller artifacts are not worth requests of their own. */
 const sentAheadMin = 16 * 1024 * 1024;
 /** Sealing that takes longer to begin is not waited for: what it seals is sent after it. */
