@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import type { BackupResult, BackupStatus } from '../../workflows/contracts.ts';
 import { expectNothingLeft } from './expectations.ts';
 import { causes, type Failed, labelsOf, reasonOf, Stage } from './stage.ts';
-import { failure, plan, type StandIns, untilSent } from './stand-ins.ts';
+import { failure, plan, type StandIns, tellSending, untilSent } from './stand-ins.ts';
 
 let stage: Stage;
 let steps: StandIns;
@@ -93,7 +93,10 @@ describe('a backup', () => {
       levels.push(`${level} ${parent?.pointId}`);
       return { level, sourceBytes: 1, storedBytes: 1, entries: 1, warnings: [] };
     });
-    steps.on('sendArtifact', () => ({ key: 'artifact', bytes: 1, sha256: '', token: 'upload' }));
+    steps.on('sendArtifact', async ({ copy }) => {
+      await tellSending(copy);
+      return { key: 'artifact', bytes: 1, sha256: '', token: 'upload' };
+    });
     steps.on('testRestore', () => [
       levels.length === 1
         ? { check: 'restore_test', passed: false, details: '', error: 'a page is missing', durationMs: 1 }
