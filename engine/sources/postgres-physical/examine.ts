@@ -4,7 +4,7 @@ import type { PostgresBinaries } from '../../sites/index.ts';
 import { connect, libpqEnvironment } from '../postgres/connection.ts';
 import { quoted } from '../postgres/quoting.ts';
 import { askTool, tool } from '../postgres/tools.ts';
-import { hostFault, type Isolated } from './isolated.ts';
+import { hostFault, type Isolated, sessionOptions } from './isolated.ts';
 
 export interface Examination {
   /** In words; empty when all is well. */
@@ -21,9 +21,6 @@ export interface ExamineOptions {
 
 const problemsMax = 10;
 const jobs = 2;
-/** The databases' own settings must not stand in the way. */
-const overrides = '-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0';
-
 /**
  * Looks at a recovered cluster from within: opens every database, reads every row, has pg_amcheck look at every table
  * and index, and at last, the server stopped, pg_checksums at every page. The server is stopped afterwards.
@@ -88,7 +85,7 @@ async function read(isolated: Isolated, name: string, signal: AbortSignal): Prom
   let client: pg.Client | null = null;
   try {
     client = await connect(isolated.connection(name), name);
-    await client.query('SET statement_timeout = 0; SET row_security = off');
+    await client.query('SET row_security = off');
     const { rows: collation } = await client.query(`
       SELECT datcollversion IS NOT DISTINCT FROM pg_database_collation_actual_version(d.oid) AND NOT EXISTS (
                SELECT FROM pg_index i CROSS JOIN unnest(i.indcollation::oid[]) AS k (oid) JOIN pg_collation c ON c.oid = k.oid
@@ -142,7 +139,7 @@ async function amcheck(
       // As a pattern, which quotes take literally.
       ...databases.map((name) => `--database=${quoted(name)}`),
     ],
-    env: { ...libpqEnvironment(isolated.connection('template1')), PGOPTIONS: overrides },
+    env: { ...libpqEnvironment(isolated.connection('template1')), PGOPTIONS: sessionOptions },
     signal,
   });
   if (status === 0) return [];

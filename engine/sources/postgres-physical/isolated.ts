@@ -38,6 +38,8 @@ export interface IsolatedOptions {
 
 /** The database that every cluster has. */
 const anyDatabase = 'template1';
+/** The databases' own settings must not stand in the way. */
+export const sessionOptions = '-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0';
 
 /**
  * Recovers a restored cluster and starts it under settings of our own: its configuration names folders, libraries,
@@ -71,7 +73,11 @@ export async function openIsolated({ dataDir, workDir, tools, facts, signal }: I
       database: anyDatabase,
     });
     const { uri, stop, destroy } = instance;
-    const connection = (database: string): Connection => ({ ...connectionFromUri(uri(database)), sslmode: 'disable' });
+    const connection = (database: string): Connection => ({
+      ...connectionFromUri(uri(database)),
+      sslmode: 'disable',
+      options: sessionOptions,
+    });
     const client = await connect(connection(anyDatabase), 'isolated instance');
     try {
       const { rows } = await client.query('SELECT pg_current_wal_lsn()::text AS lsn');

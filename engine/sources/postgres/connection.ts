@@ -15,6 +15,8 @@ export interface Connection {
   sslmode: PostgresLogicalSource['connection']['sslmode'];
   /** Physical replication: the commands of a WAL sender instead of SQL, and no database. */
   replication?: boolean;
+  /** Settings for the session, as `-c NAME=VALUE …`; they come before those of the database and the role. */
+  options?: string;
 }
 
 type ResolveSecret = (ref: string) => Promise<string>;
@@ -138,6 +140,7 @@ async function open(c: Connection, ssl: Tls): Promise<pg.Client> {
     keepAlive: true,
     application_name: 'backup-coordinator',
     ...(c.replication ? { replication: 'true' } : {}),
+    ...(c.options === undefined ? {} : { options: c.options }),
   };
   const client = new pg.Client(config);
   // A connection that breaks while idle also fails the query in which it is missed.
