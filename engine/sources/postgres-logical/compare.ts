@@ -1,11 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import type { PointReader } from '../../artifact/index.ts';
 import { findPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
 import { connectionFromUri, libpqEnvironment } from '../postgres/connection.ts';
-import { startTool, tool } from '../postgres/tools.ts';
+import { feed, startTool, tool } from '../postgres/tools.ts';
 import type { SourceComparison } from '../source.ts';
 import { summary } from './compare-dump.ts';
 import { dumpPart } from './dump-context.ts';
@@ -70,7 +69,7 @@ async function fingerprintOfPoint(
   const running = start(['--format=custom'], true);
   const [fingerprint] = await Promise.all([
     fingerprintScript(running.stdout),
-    pipeline(point.content(dumpPart, signal), running.stdin),
+    feed(point.content(dumpPart, signal), running),
     running.finished,
   ]);
   return fingerprint;

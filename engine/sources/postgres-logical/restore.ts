@@ -1,14 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import type pg from 'pg';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import type { PointReader } from '../../artifact/index.ts';
 import { findPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
 import { readContent } from '../content.ts';
 import { type Connection, connect, connectionFromUri, libpqEnvironment } from '../postgres/connection.ts';
-import { runTool, startTool, tool } from '../postgres/tools.ts';
+import { feed, runTool, startTool, tool } from '../postgres/tools.ts';
 import type { RestoreOptions, RestoreResult } from '../source.ts';
 import { dumpPart, globalsPart } from './dump-context.ts';
 import { partOf, unpackDump } from './dump-files.ts';
@@ -66,10 +65,10 @@ async function restoreStream(
     options.onProgress({ bytesDone: bytes, bytesTotal, entriesDone: 0 });
   });
   content.once('error', () => givenUp.abort());
-  const [fed, ended] = await Promise.allSettled([pipeline(content, running.stdin), running.finished]);
+  const [fed, ended] = await Promise.allSettled([feed(content, running), running.finished]);
   options.signal.throwIfAborted();
-  // A pipe breaks because the tool ended, and the tool knows why; damaged content is told by the reader.
-  if (fed.status === 'rejected' && !isBrokenPipe(fed.reason)) throw fed.reason;
+  // Damaged content is told by the reader.
+  if (fed.status === 'rejected') throw fed.reason;
   if (ended.status === 'rejected') throw targetFailure(ended.reason, target);
   return bytes;
 }
@@ -95,10 +94,6 @@ async function restoreFolder(
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-}
-
-function isBrokenPipe(error: unknown): boolean {
-  return ['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET'].includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
 function targetFailure(error: unknown, target: Connection): unknown {

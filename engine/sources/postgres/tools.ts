@@ -1,6 +1,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { Failure } from '../../../policies/failure.ts';
 import { type PostgresBinaries, tied } from '../../sites/index.ts';
 
@@ -145,5 +146,18 @@ export async function askTool({ program, args, env, signal }: ToolOptions): Prom
     return { status, said };
   } finally {
     signal.removeEventListener('abort', end);
+  }
+}
+
+/**
+ * Feeds a tool to the end of the content, or of the tool, which may have read all it wants before the last bytes: why it
+ * ended is for `finished` to say. Throws what the content fails with.
+ */
+export async function feed(content: Readable, { stdin }: RunningTool): Promise<void> {
+  try {
+    await pipeline(content, stdin);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET'].includes(code)) throw error;
   }
 }

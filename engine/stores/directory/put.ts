@@ -47,7 +47,9 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
         try {
           await publish(pendingPath(root, pending.token) ?? '', target);
         } catch (error) {
-          if (codeOf(error) === 'EEXIST') return onlyIfSame(target, pending, record);
+          // Another put of this key came true meanwhile; it may have freed what was pending for this one, too.
+          const isThere = codeOf(error) === 'EEXIST' || (codeOf(error) === 'ENOENT' && (await existing(target)));
+          if (isThere) return onlyIfSame(target, pending, record);
           if (codeOf(error) !== 'ENOTDIR') throw error;
           // A name on the way is an object.
           await removePending(root, pending.token);
