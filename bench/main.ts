@@ -24,7 +24,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     files: { type: 'string', default: '60000' },
     'tree-mb': { type: 'string', default: '2500' },
-    'database-scale': { type: 'string', default: '80' },
+    'database-scale': { type: 'string', default: '160' },
     'pgbench-scale': { type: 'string', default: '50' },
     'pgbench-transactions': { type: 'string', default: '10000' },
     'scale-files': { type: 'string', default: '1000000' },
