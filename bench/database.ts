@@ -1,13 +1,11 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import pg from 'pg';
 import { createPostgresInstance } from '../engine/sites/index.ts';
 import { findTool } from '../scripts/stack/find.ts';
-import { nodeFlags } from '../workers/heap.ts';
 import { type BenchContext, costCells, factsOf, mib, ratio, table } from './context.ts';
+import { engineOn } from './engine.ts';
 import { inTurn, measure } from './measure.ts';
-
-const ours = new URL('./ours.ts', import.meta.url).pathname;
 
 /** A database that is not all compressible, by pg_dump, sealed and into S3: this project, and the plain pipeline. */
 export async function benchDatabase(context: BenchContext, { scale }: { scale: number }): Promise<string> {
@@ -18,31 +16,17 @@ export async function benchDatabase(context: BenchContext, { scale }: { scale: n
   });
   try {
     const bytes = await fill(server.uri(), scale);
-    const config = path.join(dir, 'database.json');
+    const engine = await engineOn(context, {
+      name: 'bench',
+      kind: 'postgres-logical',
+      connection: { host: '127.0.0.1', port: server.port, database: 'bench', user: 'postgres' },
+    });
     const { endpoint, accessKeyId, secretAccessKey } = s3;
-    await writeFile(
-      config,
-      JSON.stringify({
-        source: {
-          name: 'bench',
-          kind: 'postgres-logical',
-          connection: { host: '127.0.0.1', port: server.port, database: 'bench', user: 'postgres' },
-        },
-        staging: path.join(dir, 'staging'),
-        s3: { endpoint, accessKeyId, secretAccessKey, bucket: 'ours' },
-        recipient: context.recipient,
-        identity: context.identity,
-      }),
-      { mode: 0o600 },
-    );
     const age = await findTool('age');
     const put = new URL('./put-stream.ts', import.meta.url).pathname;
     const pipeline = `pg_dump -Fc -Z0 "$1" | zstd -3 -T0 -q | "$2" -r "$3" | "$4" "$5"`;
     const costs = await inTurn(context.rounds, {
-      ours: async () => {
-        await context.freshBucket('ours');
-        return context.counted(() => measure({ argv: [process.execPath, ...nodeFlags, ours, 'backup', config] }));
-      },
+      ours: () => engine.backup(),
       pipeline: async () => {
         await context.freshBucket('pipeline');
         const argv = ['bash', '-o', 'pipefail', '-c', pipeline, 'bash', server.uri('bench'), age, context.recipient];

@@ -1,12 +1,11 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { findTool } from '../scripts/stack/find.ts';
-import { nodeFlags } from '../workers/heap.ts';
 import { type BenchContext, costCells, factsOf, mib, ratio, table } from './context.ts';
+import { engineOn } from './engine.ts';
 import { inTurn, measure } from './measure.ts';
 import { makeTree } from './tree.ts';
 
-const ours = new URL('./ours.ts', import.meta.url).pathname;
 const put = new URL('./put-stream.ts', import.meta.url).pathname;
 
 /**
@@ -22,19 +21,8 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
   // many were removed (it avoids inodes that were freed recently), which would be measured instead.
   let restoresSoFar = 0;
   const nextInto = () => path.join(dir, `restored-${restoresSoFar++}`);
-  const config = path.join(dir, 'files.json');
+  const engine = await engineOn(context, { name: 'tree', kind: 'files', path: tree });
   const { endpoint, accessKeyId, secretAccessKey } = s3;
-  await writeFile(
-    config,
-    JSON.stringify({
-      source: { name: 'tree', kind: 'files', path: tree },
-      staging: path.join(dir, 'staging'),
-      s3: { endpoint, accessKeyId, secretAccessKey, bucket: 'ours' },
-      recipient: context.recipient,
-      identity: context.identity,
-    }),
-    { mode: 0o600 },
-  );
   const restic = {
     RESTIC_REPOSITORY: `s3:${endpoint}/restic`,
     RESTIC_PASSWORD: 'bench',
@@ -47,10 +35,7 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
   const age = await findTool('age');
   const pipeline = `tar -C "$1" -cf - . | zstd -3 -T0 -q | "$2" -r "$3" | "$4" "$5"`;
   const backups = await inTurn(context.rounds, {
-    ours: async () => {
-      await context.freshBucket('ours');
-      return context.counted(() => measure({ argv: [process.execPath, ...nodeFlags, ours, 'backup', config] }));
-    },
+    ours: () => engine.backup(),
     restic: async () => {
       await context.freshBucket('restic');
       await rm(restic.RESTIC_CACHE_DIR, { recursive: true, force: true });
@@ -83,8 +68,7 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
     tar: Number(backups.tar.output.trim()),
   };
   const restores = await inTurn(context.rounds, {
-    ours: () =>
-      context.counted(() => measure({ argv: [process.execPath, ...nodeFlags, ours, 'restore', config, nextInto()] })),
+    ours: () => engine.restore(nextInto()),
     restic: () =>
       context.counted(() =>
         measure({ argv: ['restic', 'restore', 'latest', '-q', '--target', nextInto()], env: restic }),

@@ -1,13 +1,12 @@
 import { randomFillSync } from 'node:crypto';
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { nodeFlags } from '../workers/heap.ts';
 import { type BenchContext, costCells, factsOf, mib, table } from './context.ts';
-import { type Cost, measure } from './measure.ts';
+import { engineOn, stagingOf } from './engine.ts';
+import type { Cost } from './measure.ts';
 import { makeTree } from './tree.ts';
 
-const ours = new URL('./ours.ts', import.meta.url).pathname;
 const MiB = 2 ** 20;
 
 /** What grows and what does not: very many files, and one very large file, half of it holes, the rest noise. */
@@ -52,29 +51,13 @@ export async function benchScale(
 }
 
 async function backUp(context: BenchContext, folder: string): Promise<Cost> {
-  const config = path.join(context.dir, 'scale.json');
-  const { endpoint, accessKeyId, secretAccessKey } = context.s3;
-  const staging = path.join(context.dir, 'staging');
-  await writeFile(
-    config,
-    JSON.stringify({
-      source: { name: 'tree', kind: 'files', path: folder },
-      staging,
-      s3: { endpoint, accessKeyId, secretAccessKey, bucket: 'ours' },
-      recipient: context.recipient,
-      identity: context.identity,
-    }),
-    { mode: 0o600 },
-  );
-  await context.freshBucket('ours');
+  const engine = await engineOn(context, { name: 'tree', kind: 'files', path: folder });
   try {
-    const cost = await context.counted(() =>
-      measure({ argv: [process.execPath, ...nodeFlags, ours, 'backup', config] }),
-    );
+    const cost = await engine.backup();
     process.stderr.write(`  ${path.basename(folder)} ${cost.wallS.toFixed(1)} s, ${cost.rssMiB} MiB\n`);
     return cost;
   } finally {
-    await rm(staging, { recursive: true, force: true });
+    await rm(stagingOf(context), { recursive: true, force: true });
     await context.freshBucket('ours');
   }
 }

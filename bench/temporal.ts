@@ -1,14 +1,11 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type Role, roles } from '../policies/queues.ts';
 import { startWhole } from '../test/support/whole.ts';
-import { nodeFlags } from '../workers/heap.ts';
 import type { BackupResult, Phase } from '../workflows/contracts.ts';
 import { type BenchContext, factsOf, mib, ratio, table } from './context.ts';
-import { measure } from './measure.ts';
+import { engineOn } from './engine.ts';
 import { makeTree } from './tree.ts';
-
-const ours = new URL('./ours.ts', import.meta.url).pathname;
 
 interface Run {
   sealMs: number;
@@ -23,21 +20,10 @@ interface Run {
 export async function benchTemporal(context: BenchContext, size: { files: number; bytes: number }): Promise<string> {
   const tree = path.join(context.dir, 'tree');
   makeTree(tree, size.files, size.bytes);
-  const { endpoint, accessKeyId, secretAccessKey } = context.s3;
-  const config = path.join(context.dir, 'alone.json');
-  await writeFile(
-    config,
-    JSON.stringify({
-      source: { name: 'tree', kind: 'files', path: tree },
-      staging: path.join(context.dir, 'staging'),
-      s3: { endpoint, accessKeyId, secretAccessKey, bucket: 'ours' },
-      recipient: context.recipient,
-      identity: context.identity,
-    }),
-    { mode: 0o600 },
-  );
+  const source = { name: 'tree', kind: 'files', path: tree };
+  const engine = await engineOn(context, source);
   const whole = await startWhole({
-    sources: () => [{ name: 'tree', kind: 'files', path: tree }],
+    sources: () => [source],
     adapt: (policy) => {
       policy.copies = policy.copies.filter((copy) => copy.name === 's3-east');
     },
@@ -46,8 +32,7 @@ export async function benchTemporal(context: BenchContext, size: { files: number
     const runs: Run[] = [];
     const peaks = new Map<Role, number>();
     for (let round = 0; round < context.rounds; round++) {
-      await context.freshBucket('ours');
-      const alone = await measure({ argv: [process.execPath, ...nodeFlags, ours, 'backup', config] });
+      const alone = await engine.backup();
       const input = { source: 'tree', level: 'full' };
       const { phases } = await whole.client.workflow.execute<() => Promise<BackupResult>>('backup', {
         taskQueue: 'coordination',
