@@ -15,6 +15,7 @@ COPY workflows ./workflows
 COPY workers ./workers
 COPY client ./client
 COPY scripts ./scripts
+RUN node workers/bundle-workflows.ts
 
 # As root, because a backup must read every file; isolated test restores run their server as the user postgres.
 VOLUME /data

@@ -8,6 +8,7 @@ import { walSources } from '../policies/wal-sources.ts';
 import { composeActivities } from './compose.ts';
 import { ensureSearchAttributes } from './search-attributes.ts';
 import { deploymentOptions, workflowBuildId } from './version.ts';
+import { bundledWorkflows, workflowsEntry } from './workflow-bundle.ts';
 
 export interface RoleOptions {
   policy: Policy;
@@ -63,7 +64,7 @@ export async function startRole(role: Role, { policy, host, pinned }: RoleOption
     shutdownForceTime: '60s',
     ...(role === 'coordination'
       ? {
-          workflowsPath: new URL(`../workflows/${pinned ? 'pinned' : 'index'}.ts`, import.meta.url).pathname,
+          ...(await bundledWorkflows(workflowsEntry({ pinned }))),
           workerDeploymentOptions: deploymentOptions(await workflowBuildId(), { pinned }),
         }
       : {}),

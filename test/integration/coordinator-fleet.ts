@@ -6,6 +6,7 @@ import { createSlotActivities } from '../../activities/slot.ts';
 import { createWatchHolders } from '../../activities/watch-holders.ts';
 import { queues } from '../../policies/queues.ts';
 import { openRun } from '../../workers/executions.ts';
+import { bundledWorkflows } from '../../workers/workflow-bundle.ts';
 import { type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import { policyOf } from '../policies/policies.ts';
 import type { JobInput } from './coordinator-workflows.ts';
@@ -46,7 +47,7 @@ export class Fleet {
     const worker = await Worker.create({
       connection: this.native,
       taskQueue: queues.coordination,
-      workflowsPath,
+      ...(await bundledWorkflows(workflowsPath)),
       activities: {
         ...createSlotActivities({ client: this.client, policy }),
         ...createWatchHolders({ openRun: openRun(this.client) }),

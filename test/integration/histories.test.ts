@@ -7,7 +7,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { WorkflowExecutionInfo, WorkflowHandle } from '@temporalio/client';
-import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { globalHandlers } from '@temporalio/worker/lib/workflow/vm-shared.js';
 import pg from 'pg';
 import { queues } from '../../policies/queues.ts';
@@ -15,6 +15,7 @@ import { loginPasswords } from '../../scripts/embedded-policy.ts';
 import { ensureBackupLogin } from '../../scripts/stack/database.ts';
 import { findTemporal } from '../../scripts/stack/find.ts';
 import type { Stack } from '../../scripts/stack/stack.ts';
+import { bundledWorkflows, workflowsEntry } from '../../workers/workflow-bundle.ts';
 import type { BackupResult } from '../../workflows/contracts.ts';
 import { hidingPlaces, type Text, textsIn } from '../support/texts.ts';
 import { startWhole, type Whole } from '../support/whole.ts';
@@ -220,11 +221,9 @@ describe('a backup', () => {
 test('every one of these histories replays', async () => {
   const logger = new DefaultLogger('ERROR');
   Runtime.install({ logger });
-  const workflowsPath = new URL('../../workflows/index.ts', import.meta.url).pathname;
-  const workflowBundle = await bundleWorkflowCode({ workflowsPath, logger });
   try {
     const replayed = Worker.runReplayHistories(
-      { workflowBundle },
+      await bundledWorkflows(workflowsEntry({ pinned: false })),
       runs.map(({ info, history }) => ({ workflowId: info.workflowId, history })),
     );
     for await (const { workflowId, error } of replayed)

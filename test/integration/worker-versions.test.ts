@@ -5,6 +5,7 @@ import { queues } from '../../policies/queues.ts';
 import { startTemporal } from '../../scripts/stack/temporal.ts';
 import type { RunningTemporal } from '../../scripts/stack/types.ts';
 import { deploymentName, deploymentOptions } from '../../workers/version.ts';
+import { bundledWorkflows, workflowsEntry } from '../../workers/workflow-bundle.ts';
 import { coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import { eventually } from '../support/eventually.ts';
 import { Stage, until } from '../workflows/stage.ts';
@@ -36,7 +37,7 @@ async function startVersion(buildId: string, pinned: boolean): Promise<void> {
     connection: native,
     ...mine,
     taskQueue: queues.coordination,
-    workflowsPath: new URL(`../../workflows/${pinned ? 'pinned' : 'index'}.ts`, import.meta.url).pathname,
+    ...(await bundledWorkflows(workflowsEntry({ pinned }))),
     workerDeploymentOptions: deploymentOptions(buildId, { pinned }),
   });
   const done = worker.run();

@@ -3,8 +3,9 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import proto from '@temporalio/proto';
-import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { globalHandlers } from '@temporalio/worker/lib/workflow/vm-shared.js';
+import { bundledWorkflows, type Workflows, workflowsEntry } from '../../workers/workflow-bundle.ts';
 import * as workflows from '../../workflows/index.ts';
 import * as pinned from '../../workflows/pinned.ts';
 import { scenarios } from './scenarios.ts';
@@ -16,15 +17,12 @@ import { scenarios } from './scenarios.ts';
 
 const folder = path.join(import.meta.dirname, 'histories');
 const files = readdirSync(folder).sort();
-let workflowBundle: WorkflowBundle;
+let code: Workflows;
 
 beforeAll(async () => {
   const logger = new DefaultLogger('ERROR', () => {});
   Runtime.install({ logger, telemetryOptions: { logging: { filter: 'OFF' } } });
-  workflowBundle = await bundleWorkflowCode({
-    workflowsPath: new URL('../../workflows/index.ts', import.meta.url).pathname,
-    logger,
-  });
+  code = await bundledWorkflows(workflowsEntry({ pinned: false }));
 });
 
 // Replaying runs workflows in this very thread, and leaves hooks on all its promises: the next file would meet them.
@@ -33,7 +31,7 @@ afterAll(() => globalHandlers.uninstall());
 /** Written by JSON.stringify of what the server gave. The SDK's own way from JSON wants another form of it. */
 const historyIn = (text: string) => proto.temporal.api.history.v1.History.fromObject(JSON.parse(text));
 const textOf = (file: string) => readFileSync(path.join(folder, file), 'utf8');
-const replay = (text: string) => Worker.runReplayHistory({ workflowBundle }, historyIn(text));
+const replay = (text: string) => Worker.runReplayHistory(code, historyIn(text));
 
 test('there is a history of every ending of every workflow', () => {
   expect(files).toEqual(
@@ -47,7 +45,7 @@ test('there is a history of every ending of every workflow', () => {
 test('every history replays', async () => {
   const broken: string[] = [];
   const histories = files.map((file) => ({ workflowId: file, history: historyIn(textOf(file)) }));
-  for await (const { workflowId, error } of Worker.runReplayHistories({ workflowBundle }, histories)) {
+  for await (const { workflowId, error } of Worker.runReplayHistories(code, histories)) {
     if (error) broken.push(`${workflowId}: ${error.message}`);
   }
   expect(broken).toEqual([]);

@@ -11,6 +11,7 @@ import {
 import { queues } from '../../policies/queues.ts';
 import { searchAttributes } from '../../policies/search-attributes.ts';
 import type { RunningTemporal } from '../../scripts/stack/types.ts';
+import { bundledWorkflows } from '../../workers/workflow-bundle.ts';
 import type { BackupStatus } from '../../workflows/contracts.ts';
 import { createTimeSkipping } from '../support/time-skipping.ts';
 import { StandIns } from './stand-ins.ts';
@@ -114,7 +115,7 @@ async function runWorkers(standIns: StandIns, connection: NativeConnection, with
       taskQueue,
       activities,
       maxHeartbeatThrottleInterval: 100,
-      ...(taskQueue === queues.coordination ? { workflowsPath } : {}),
+      ...(taskQueue === queues.coordination ? await bundledWorkflows(workflowsPath) : {}),
     });
     const done = worker.run();
     running.set(taskQueue, () => {
