@@ -15,7 +15,9 @@ COPY workflows ./workflows
 COPY workers ./workers
 COPY client ./client
 COPY scripts ./scripts
-RUN node workers/bundle-workflows.ts
+# What Node.js makes of the modules is kept, so that workers start sooner and in less memory.
+ENV NODE_COMPILE_CACHE=/var/cache/backup-coordinator/node-compile
+RUN node workers/bundle-workflows.ts && node client/backupctl.ts --help > /dev/null
 
 # As root, because a backup must read every file; isolated test restores run their server as the user postgres.
 VOLUME /data

@@ -5,7 +5,7 @@ import { secretsOf } from '../policies/role-secrets.ts';
 
 /** Settings that any process may need, and that are no secrets. PATH, HOME and LANG come with every child. */
 const common =
-  /^(TZ|LC_[A-Z]+|TMPDIR|XDG_CACHE_HOME|USER|LOGNAME|PG_BIN_DIRS|PGSSLROOTCERT|NODE_EXTRA_CA_CERTS|SSL_CERT_(FILE|DIR)|(HTTPS?|NO)_PROXY)$/i;
+  /^(TZ|LC_[A-Z]+|TMPDIR|XDG_CACHE_HOME|USER|LOGNAME|PG_BIN_DIRS|PGSSLROOTCERT|NODE_EXTRA_CA_CERTS|NODE_COMPILE_CACHE|SSL_CERT_(FILE|DIR)|(HTTPS?|NO)_PROXY)$/i;
 
 /**
  * The environment of a role's worker: of ours, the common settings, the variables that its own secrets stand in, and

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { loadPolicy } from '../engine/config/index.ts';
@@ -36,6 +37,8 @@ async function main(): Promise<void> {
   const policy = await loadPolicy(values.policy);
   const { host, pinned } = values;
   const running = await Promise.all(wanted.map((role) => startRole(role as Role, { policy, host, pinned })));
+  // Also for one that is killed, which never gets to it at its end.
+  flushCompileCache();
   process.stdout.write(`ready: ${wanted.join(', ')} on ${host}\n`);
   if (values['ready-file']) await writeFile(values['ready-file'], String(process.pid));
   await Promise.all(running.map((r) => r.done));

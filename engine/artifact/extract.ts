@@ -1,5 +1,4 @@
 import { Failure } from '../../policies/failure.ts';
-import { giveBack } from '../give-back.ts';
 import type { BlockTarget, CompareJob, UnpackBlock } from './frame-jobs.ts';
 import { byFrame, windowsOf } from './frame-order.ts';
 import { acquireFramePool, FrameWriteError } from './frame-pool.ts';
@@ -61,13 +60,10 @@ export async function extract(
   const underWay = new Set<Promise<void>>();
   let failed: { error: unknown } | null = null;
   try {
-    for await (const { frames, bytes } of fetched(reader, targets)) {
-      const start = frames[0]?.offset ?? 0;
-      for (const frame of frames) {
+    for await (const range of fetched(reader, targets)) {
+      for (const { frame, compressed } of range) {
         signal.throwIfAborted();
-        const at = frame.offset - start;
-        // In memory of its own, which goes to the thread.
-        const job = write(frame, new Uint8Array(bytes.subarray(at, at + frame.bytes)))
+        const job = write(frame, await compressed)
           .catch((error: unknown) => {
             failed ??= { error };
           })
@@ -76,7 +72,6 @@ export async function extract(
         while (underWay.size >= pool.threads * 3) await Promise.race(underWay);
         rethrow(failed);
       }
-      giveBack(bytes.buffer);
     }
     await Promise.all(underWay);
     rethrow(failed);
@@ -128,32 +123,29 @@ function rethrow(failed: { error: unknown } | null): void {
   if (failed) throw failed.error;
 }
 
-/** Ranges and their bytes in the order of each artifact, the next ones already on their way. */
-async function* fetched(
-  reader: PointReader,
-  targets: AsyncIterable<ExtractTarget>,
-): AsyncGenerator<{ frames: Frame[]; bytes: Buffer<ArrayBuffer> }> {
-  const ahead: { frames: Frame[]; bytes: Promise<Buffer<ArrayBuffer>> }[] = [];
-  const next = async () => {
-    const range = ahead.shift();
-    return range && { frames: range.frames, bytes: await range.bytes };
-  };
+interface FetchedFrame {
+  frame: Frame;
+  /** In memory of its own, which goes to the thread. */
+  compressed: Promise<Uint8Array>;
+}
+
+/** Ranges in the order of each artifact, the next ones already on their way. */
+async function* fetched(reader: PointReader, targets: AsyncIterable<ExtractTarget>): AsyncGenerator<FetchedFrame[]> {
+  const ahead: FetchedFrame[][] = [];
   for await (const window of windowsOf(piecesOf(targets), ({ stretch }) => stretch)) {
     for (const frames of rangesOf(window)) {
       const first = frames[0];
-      const last = frames.at(-1);
-      if (!first || !last) continue;
+      if (!first) continue;
       const artifact = await reader.artifact(first.artifact);
-      const bytes = artifact.read(first.offset, last.offset + last.bytes - first.offset);
-      // It is awaited in its turn, or never, when another one fails first.
-      bytes.catch(() => {});
-      ahead.push({ frames, bytes });
-      if (ahead.length <= rangesAhead) continue;
-      const range = await next();
+      const all = artifact.readInOrder(frames);
+      // Each is awaited in its turn, or never, when another one fails first.
+      for (const compressed of all) compressed.catch(() => {});
+      ahead.push(frames.map((frame, i) => ({ frame, compressed: all[i] as Promise<Uint8Array> })));
+      const range = ahead.length > rangesAhead ? ahead.shift() : undefined;
       if (range) yield range;
     }
   }
-  for (let range = await next(); range; range = await next()) yield range;
+  yield* ahead;
 }
 
 async function* piecesOf(targets: AsyncIterable<ExtractTarget>): AsyncGenerator<Piece> {

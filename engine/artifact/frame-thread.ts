@@ -163,7 +163,7 @@ function unpack(job: UnpackJob): ThreadReply {
       }
       const { target } = block;
       if (!target) continue;
-      const path = Buffer.from(target.path).toString('latin1');
+      const path = asBuffer(target.path).toString('latin1');
       if (open.fd < 0 || open.path !== path) {
         if (open.fd >= 0) closeSync(open.fd);
         open.fd = -1;

@@ -112,6 +112,11 @@ export interface StreamDecryptor {
    * is wrong.
    */
   read(offset: number, length: number): Promise<Buffer<ArrayBuffer>>;
+  /**
+   * Several stretches, none of them empty, that lie in order; all that lies between is fetched as well, in one range. Each
+   * is the caller's own, and there as soon as its bytes are. Whoever awaits one must not leave the others unhandled.
+   */
+  readInOrder(stretches: readonly { offset: number; bytes: number }[]): Promise<Buffer<ArrayBuffer>>[];
   /** Opens one segment, for passes over the whole ciphertext. The first one comes with the header before it. */
   openSegment(index: number, cipher: Buffer): Buffer<ArrayBuffer>;
   /** Where the segment's plaintext begins; for the index after the last one, where it ends. */
@@ -158,50 +163,98 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
     return plain;
   };
 
+  const segmentCipherBytes = (index: number) => (index === count - 1 ? lastBytes : segmentBytes);
+  const segmentOf = (offset: number) => Math.min(count - 1, Math.floor((offset + headerBytes) / perSegment));
+
   /** Stretches that are read one after the other share a segment: the last one of a stretch, fetched once. */
   let last: { index: number; plain: Promise<Buffer> } | null = null;
-  const keepLast = (index: number, first: number, all: Promise<Buffer>) => {
-    if (last?.index === index) return;
-    // A copy: what was read belongs to its reader.
-    const plain = all.then((bytes) => Buffer.from(bytes.subarray(segmentStart(index) - segmentStart(first))));
-    const kept = { index, plain };
-    last = kept;
-    plain.catch(() => {
-      if (last === kept) last = null;
-    });
+
+  /**
+   * Opens the segments that cover a stretch one after the other, and shows each, which is not the visitor's own; the first
+   * one is not fetched when it is at hand, the last one stays so.
+   */
+  const visitSegments = async (from: number, to: number, visit: (plain: Buffer, start: number) => void) => {
+    const first = segmentOf(from);
+    const final = segmentOf(Math.max(from, to - 1));
+    const opened = openSegments(first, final, last?.index === first ? last.plain : null, visit);
+    if (last?.index !== final) {
+      const kept = { index: final, plain: opened };
+      last = kept;
+      opened.catch(() => {
+        if (last === kept) last = null;
+      });
+    }
+    await opened;
   };
 
-  const segmentCipherBytes = (index: number) => (index === count - 1 ? lastBytes : segmentBytes);
-  /** The plaintext of these segments, in memory of its own; the first one is not fetched when it is at hand. */
+  /** Returns the last one. */
   const openSegments = async (
     first: number,
     final: number,
     atHand: Promise<Buffer> | null,
-  ): Promise<Buffer<ArrayBuffer>> => {
+    visit: (plain: Buffer, start: number) => void,
+  ): Promise<Buffer> => {
     const next = atHand === null ? first : first + 1;
     const from = next === 0 ? headerBytes : next * segmentBytes;
     const to = Math.min(cipherBytes, (final + 1) * segmentBytes);
     const cipher = next > final ? null : createTaker(await fetch(from, to - from));
-    const all = Buffer.allocUnsafeSlow(segmentStart(final + 1) - segmentStart(first));
-    const segment = Buffer.allocUnsafeSlow(segmentBytes);
+    const segment = cipher ? Buffer.allocUnsafeSlow(segmentBytes) : null;
     try {
-      if (atHand !== null) all.set(await atHand);
-      for (let index = next; cipher && index <= final; index++) {
+      let plain: Buffer = Buffer.alloc(0);
+      if (atHand !== null) {
+        plain = await atHand;
+        visit(plain, segmentStart(first));
+      }
+      for (let index = next; cipher && segment && index <= final; index++) {
         const before = index === 0 ? headerBytes : 0;
         const wanted = segment.subarray(0, segmentCipherBytes(index) - before);
         const got = await cipher.take(wanted);
         if (got < wanted.length)
           throw damaged(name, `it ends after ${index * segmentBytes + before + got} of ${cipherBytes} bytes`);
-        const plain = decrypt(index, wanted);
-        all.set(plain, segmentStart(index) - segmentStart(first));
-        giveBackChunk(plain);
+        plain = decrypt(index, wanted);
+        visit(plain, segmentStart(index));
+        if (index < final) giveBackChunk(plain);
       }
       if (cipher) await assertOver(cipher, name);
+      return plain;
     } finally {
       cipher?.close();
+      if (segment) giveBack(segment.buffer);
     }
-    giveBack(segment.buffer);
-    return all;
+  };
+
+  /** Resolves, in order, to stretches that lie in order; the last one when all that was fetched has been found good. */
+  const readAll = (stretches: readonly { offset: number; bytes: number }[]): Promise<Buffer<ArrayBuffer>>[] => {
+    const parts = stretches.map((stretch) => ({ ...stretch, ...Promise.withResolvers<Buffer<ArrayBuffer>>() }));
+    const from = stretches[0]?.offset ?? 0;
+    const to = stretches.reduce((most, { offset, bytes }) => Math.max(most, offset + bytes), from);
+    let current = 0;
+    /** Made when its first byte is there: what is still to come takes up nothing. */
+    let into: Buffer<ArrayBuffer> | null = null;
+    const visit = (plain: Buffer, start: number) => {
+      for (let part = parts[current]; part && part.offset < start + plain.length; part = parts[current]) {
+        into ??= Buffer.allocUnsafeSlow(part.bytes);
+        const at = Math.max(0, part.offset - start);
+        const end = Math.min(plain.length, part.offset + part.bytes - start);
+        into.set(plain.subarray(at, end), start + at - part.offset);
+        if (start + end < part.offset + part.bytes || current === parts.length - 1) return;
+        part.resolve(into);
+        into = null;
+        current++;
+      }
+    };
+    visitSegments(from, to, visit).then(
+      () => parts.at(-1)?.resolve(into ?? Buffer.alloc(0)),
+      (error: unknown) => {
+        for (const part of parts.slice(current)) part.reject(error);
+      },
+    );
+    return parts.map(({ promise }) => promise);
+  };
+
+  const assertWithin = (offset: number, length: number) => {
+    if (offset >= 0 && offset + length <= plainBytes) return;
+    throw damaged(name, `bytes ${offset} to ${offset + length} were asked of ${plainBytes}`);
   };
 
   return {
@@ -217,16 +270,15 @@ export async function openStream(options: DecryptorOptions): Promise<StreamDecry
       return decrypt(index, cipher.subarray(headerBytes));
     },
     async read(offset, length) {
-      if (offset < 0 || offset + length > plainBytes) {
-        throw damaged(name, `bytes ${offset} to ${offset + length} were asked of ${plainBytes}`);
-      }
-      if (length === 0 && plainBytes > 0) return Buffer.alloc(0);
-      const first = Math.floor((offset + headerBytes) / perSegment);
-      const final = Math.min(count - 1, Math.floor((offset + Math.max(length, 1) - 1 + headerBytes) / perSegment));
-      const atHand = last?.index === first ? last.plain : null;
-      const all = openSegments(first, final, atHand);
-      keepLast(final, first, all);
-      return (await all).subarray(offset - segmentStart(first), offset - segmentStart(first) + length);
+      assertWithin(offset, length);
+      if (length > 0) return (await readAll([{ offset, bytes: length }])[0]) ?? Buffer.alloc(0);
+      // Of an empty plaintext there is still a segment to be authenticated.
+      if (plainBytes === 0) await visitSegments(0, 0, () => {});
+      return Buffer.alloc(0);
+    },
+    readInOrder(stretches) {
+      for (const { offset, bytes } of stretches) assertWithin(offset, bytes);
+      return readAll(stretches);
     },
   };
 }

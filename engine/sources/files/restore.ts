@@ -17,6 +17,7 @@ import { Failure, isFailure } from '../../../policies/failure.ts';
 import {
   type Block,
   type Entry,
+  type EntryWithBlocks,
   type ExtractTarget,
   extract,
   type FileOwn,
@@ -28,6 +29,7 @@ import { type Claim, claimFolder, takeOver } from './claim.ts';
 import { assertReal, createGuard } from './inside.ts';
 import { yieldToLoop } from './loop.ts';
 import { makeNode, setXattr } from './posix.ts';
+import { createUnfinished } from './unfinished.ts';
 import { createFilter } from './walk.ts';
 
 export interface Placement {
@@ -38,6 +40,8 @@ export interface Placement {
   elsewhere?: ReadonlyMap<string, string>;
   /** Whose everything becomes when we are root, instead of the owners that were captured. */
   owner?: { uid: number; gid: number } | null;
+  /** Bytes of entries to keep rather than read the manifest once more; for tests of the edge. */
+  keptBytes?: number;
   /** What is still to be done with the files: until it is, they count as half-written, and go when it fails. */
   complete?: () => Promise<void>;
 }
@@ -106,7 +110,7 @@ async function write(
   point: PointReader,
   into: string,
   options: RestoreOptions,
-  { elsewhere, owner, complete, claims }: Placement & { claims: ReadonlyMap<string, Claim> },
+  { elsewhere, owner, complete, claims, keptBytes }: Placement & { claims: ReadonlyMap<string, Claim> },
 ): Promise<RestoreResult> {
   const filtered = options.paths !== undefined && options.paths.length > 0;
   const filter = createFilter(options.paths ?? [], []);
@@ -116,6 +120,8 @@ async function write(
   const { place, moved } = createPlaces(into, elsewhere ?? new Map());
   const breathe = yieldToLoop();
   const isRoot = process.getuid?.() === 0;
+  /** What the pass over contents leaves to be finished. */
+  const unfinished = createUnfinished(keptBytes);
   /** First names that were not asked for, by path, with the first asked-for name of the same file. */
   const orphans = new Map<string, Uint8Array>();
   const keyOf = (p: Uint8Array) => Buffer.from(p).toString('latin1');
@@ -129,13 +135,14 @@ async function write(
       if (!wanted(entry)) continue;
       if (filtered) makeParents(into, entry.path);
       result.entries++;
+      let isFinished = false;
       switch (entry.type) {
         case 'directory':
           if (moved(entry.path)) symlinkSync(place(entry.path), inTree(into, entry.path));
           else if (entry.path.length > 0) mkdirSync(place(entry.path), { mode: 0o700, recursive: filtered });
           break;
         case 'file':
-          yield* blocksOf(entry, place(entry.path), ownOf(entry));
+          isFinished = yield* blocksOf(entry, place(entry.path), ownOf(entry));
           break;
         case 'hardlink':
           if (filtered && entry.link && !selects(entry.link) && !orphans.has(keyOf(entry.link))) {
@@ -148,14 +155,22 @@ async function write(
         default:
           makeNode(place(entry.path), entry.type, entry.mode, entry.rdev ?? { major: 0, minor: 0 });
       }
+      if (!isFinished) unfinished.add(entry);
     }
   }
 
-  async function* blocksOf(entry: Entry & { blocks: AsyncIterable<Block> }, file: Buffer, own?: FileOwn) {
+  /** Returns whether the thread that writes the content also sets everything else. */
+  async function* blocksOf(
+    entry: EntryWithBlocks,
+    file: Buffer,
+    own?: FileOwn,
+  ): AsyncGenerator<ExtractTarget, boolean> {
     let fileOffset = 0;
+    let isFinished = false;
     for await (const block of entry.blocks) {
       const target = { block, path: file, fileOffset, sparse: entry.sparse && !entry.streamed ? entry.size : null };
-      yield own && isWhole(block, entry) ? { ...target, own } : target;
+      isFinished = own !== undefined && isWhole(block, entry);
+      yield own && isFinished ? { ...target, own } : target;
       fileOffset += block.bytes;
     }
     if (!entry.streamed && fileOffset !== entry.size) {
@@ -166,8 +181,9 @@ async function write(
     }
     // Files with content are made by the threads that write it: made here, every one would wait for its folder's lock
     // while they hold it.
-    if (fileOffset > 0) return;
+    if (fileOffset > 0) return isFinished;
     closeSync(openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
+    return false;
   }
 
   const onProgress = (bytes: number) => {
@@ -210,7 +226,7 @@ async function write(
         apply(last.entry, folder);
       }
     };
-    for await (const entry of point.entries()) {
+    for await (const entry of left()) {
       options.signal.throwIfAborted();
       await breathe();
       leave(entry.path);
@@ -223,7 +239,7 @@ async function write(
       if (heir) apply(entry, place(heir));
       if (!wanted(entry)) continue;
       if (entry.type !== 'hardlink') {
-        if (!(await isFinished(entry))) apply(entry, file);
+        apply(entry, file);
         continue;
       }
       const first = place(orphans.get(keyOf(entry.link ?? Buffer.alloc(0))) ?? entry.link ?? Buffer.alloc(0));
@@ -234,8 +250,15 @@ async function write(
     leave(null);
   }
 
+  /** What is left for the second pass. Of some paths only, all is looked at again: some stand in for others. */
+  async function* left(): AsyncGenerator<Entry> {
+    const { entries } = unfinished;
+    if (entries && !filtered) yield* entries;
+    else for await (const entry of point.entries()) if (filtered || !(await isFinished(entry))) yield entry;
+  }
+
   /** Whether the thread that wrote the content has set everything else, too. */
-  async function isFinished(entry: Entry & { blocks: AsyncIterable<Block> }): Promise<boolean> {
+  async function isFinished(entry: EntryWithBlocks): Promise<boolean> {
     if (entry.type !== 'file' || !ownOf(entry)) return false;
     for await (const block of entry.blocks) return isWhole(block, entry);
     return false;

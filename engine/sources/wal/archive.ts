@@ -92,7 +92,11 @@ export async function archiveWal(options: ArchiveOptions): Promise<void> {
     if (!slot.start) throw givenUp(options);
     // A server takes what it is told for where the slot begins, also when that is further back, where nothing is any more.
     const { lsn: least } = slot.start;
-    const safe = (timeline: number) => [options.safe(timeline), least].reduce((x, y) => (y > x ? y : x));
+    const safe = (timeline: number) => {
+      const lsn = options.safe(timeline);
+      if (lsn < least) return least;
+      return lsn;
+    };
     let from: Start | null = startOf(options.anew ? null : archived, history, cluster, slot.start);
     while (from) {
       signal.throwIfAborted();

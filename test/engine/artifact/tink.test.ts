@@ -135,6 +135,56 @@ describe('the encrypted stream', () => {
     );
   });
 
+  test('opens stretches that lie in order by one range, each as soon as it is there', async () => {
+    const plain = noise(900, 3);
+    const cipher = encrypt(plain);
+    await fc.assert(
+      fc.asyncProperty(fc.uniqueArray(fc.nat(900), { minLength: 2, maxLength: 12 }), async (places) => {
+        const sorted = places.toSorted((a, b) => a - b);
+        // Every second stretch between the places is asked for, the others are gaps.
+        const stretches = sorted.flatMap((offset, i) => {
+          const end = sorted[i + 1];
+          return i % 2 === 0 && end !== undefined ? [{ offset, bytes: end - offset }] : [];
+        });
+        let ranges = 0;
+        const stream = await openStream({
+          ...key,
+          name: 'x',
+          cipherBytes: cipher.length,
+          fetch: async (offset, length) => {
+            ranges++;
+            return range(cipher, offset, length);
+          },
+        });
+        ranges = 0;
+        const parts = await Promise.all(stream.readInOrder(stretches));
+        expect(parts.map((p) => p.toString('hex'))).toEqual(
+          stretches.map(({ offset, bytes }) => plain.subarray(offset, offset + bytes).toString('hex')),
+        );
+        // What is given away takes nothing along but itself.
+        for (const part of parts) expect(part.buffer.byteLength).toBe(part.length);
+        expect(ranges).toBe(1);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test('of stretches in order, gives out what lies before the damage, and nothing from it on', async () => {
+    const plain = noise(900, 3);
+    const cipher = encrypt(plain);
+    cipher[3 * segmentBytes + 5] = (cipher[3 * segmentBytes + 5] ?? 0) ^ 1;
+    const stream = await open(cipher);
+    const stretches = [0, 100, 200, 300, 400, 500].map((offset) => ({ offset, bytes: 90 }));
+    const parts = await Promise.allSettled(stream.readInOrder(stretches));
+    const damagedFrom = firstPlain + 2 * laterPlain;
+    parts.forEach((part, i) => {
+      const { offset, bytes } = stretches[i] ?? { offset: 0, bytes: 0 };
+      if (offset + bytes > damagedFrom) expect(part).toMatchObject({ reason: { type: 'Corrupt' } });
+      else expect(part).toEqual({ status: 'fulfilled', value: plain.subarray(offset, offset + bytes) });
+    });
+    expect(parts.map(({ status }) => status)).toContain('fulfilled');
+  });
+
   test('asks again for a shared segment that did not come', async () => {
     const plain = noise(900, 3);
     const cipher = encrypt(plain);

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   linkSync,
@@ -15,6 +16,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { blockOf, type Entry } from '../../../engine/artifact/index.ts';
+import { restoreTree } from '../../../engine/sources/files/restore.ts';
 import { createFilesSource } from '../../../engine/sources/index.ts';
 import { filesSource } from '../../../policies/policy.ts';
 import { entryOf, failureOf, makePlace, openHere, type Place, sealHere } from '../artifact/sealing.ts';
@@ -97,6 +99,15 @@ describe('a restore', () => {
     await sourceOf(at('nasty')).restore(sealed.reader, { into, signal, onProgress });
     expect(statSync(path.join(into, 'all hole'))).toMatchObject({ size: 3 * 1024 * 1024 + 7, blocks: 0 });
     expect(statSync(path.join(into, 'sparse')).blocks * 512).toBeLessThan(64 * 1024);
+  });
+
+  test('that can keep nothing of what it read is the same: the manifest is read once more', async () => {
+    const sealed = await sealSource(place, sourceOf(at('nasty')));
+    const into = at('nasty without keeping');
+    await restoreTree(sealed.reader, { into, signal, onProgress }, { keptBytes: 0 });
+    const listed = (folder: string) =>
+      execFileSync('find', ['.', '-printf', '%p %y %m %U %G %s %T@ %l\n'], { cwd: folder, encoding: 'latin1' });
+    expect(listed(into)).toBe(listed(at('nasty back')));
   });
 
   test('that is aborted half way leaves nothing, and keeps the folder that was there', async () => {
