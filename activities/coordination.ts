@@ -8,11 +8,12 @@ import type { BackupPlan } from '../policies/backup-plan.ts';
 import { impossibleClaim } from '../policies/claims.ts';
 import { Failure } from '../policies/failure.ts';
 import { isHeld } from '../policies/hold.ts';
-import { planBackup, planPointsMax } from '../policies/plan.ts';
+import { planBackup, planPointsMax, sourceHours } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import { type PruneStep, planPrune } from '../policies/prune.ts';
 import { type BackupJson, backupJsonName, type Level, pointPrefix } from '../policies/recovery-point.ts';
 import { judgePolicy, type RuleVerdict } from '../policies/three-two-one.ts';
+import type { WindowState } from '../policies/window.ts';
 import type { BackupInput, BackupResult, CopyOutcome, Leftovers } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
 import { resolveIncident, settle } from './incidents.ts';
@@ -58,6 +59,10 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
           random: randomBytes(4).toString('hex'),
         });
       }),
+
+    /** Whether a source may be backed up at an instant of the job's own clock, by the policy as it is now. */
+    lookAtHours: ({ source, at }: { source: string; at: string }): Promise<WindowState> =>
+      runActivity('hours', async () => sourceHours(policy, source, at)),
 
     /**
      * Enters the point as the stores hold it: backup.json is read back from every copy and its signature verified.

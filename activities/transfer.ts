@@ -34,6 +34,8 @@ export interface TransferDependencies {
 export interface CopyTarget {
   plan: BackupPlan;
   copy: string;
+  /** It was sent before, in part, until the source's hours were over. */
+  again?: boolean;
 }
 
 export type TransferActivities = ReturnType<typeof createTransferActivities>;
@@ -67,6 +69,7 @@ export function createTransferActivities(deps: TransferDependencies) {
         async ({ signal, report, previous, attempt }) => {
           const store = await deps.store(target.copy);
           const lock = await lockOptions(store, plannedCopy(target));
+          const begun = await tokensOf(store, keyOf(target, ''), { previous, ...target });
           let isTold = previous?.resume !== undefined;
           for (;;) {
             const artifact = await followSealing(staged(target, ''), { signal, beginsWithinMs });
@@ -78,8 +81,8 @@ export function createTransferActivities(deps: TransferDependencies) {
               if (!isTold) await deps.tellSending({ copy: target.copy });
               isTold = true;
               // An attempt that died may have followed another sealing, of a full point instead of an incremental one.
-              if (attempt > 1) await abortPending(store, keyOf(target, ''), { but: key });
-              let resume = previous?.resume?.[artifact.name];
+              if (attempt > 1 || target.again) await abortPending(store, keyOf(target, ''), { but: key });
+              let resume = begun[artifact.name];
               return await store.beginPut(key, artifact, {
                 metadata: metadata(target),
                 ...lock,
@@ -106,7 +109,7 @@ export function createTransferActivities(deps: TransferDependencies) {
       ),
 
     /**
-     * Puts every sealed object but backup.json, going on where an attempt that died had got to. An artifact that was sent
+     * Puts every sealed object but backup.json, going on where an attempt that died or was paused had got to. An artifact that was sent
      * ahead is only made visible.
      */
     uploadCopy: (target: CopyTarget & { sent?: PendingPut | null }): Promise<void> =>
@@ -115,7 +118,7 @@ export function createTransferActivities(deps: TransferDependencies) {
         const lock = await lockOptions(store, plannedCopy(target));
         const backup = await stagedBackup(target);
         const bytesTotal = backup.objects.reduce((sum, o) => sum + o.bytes, 0);
-        const resume = { ...previous?.resume };
+        const resume = await tokensOf(store, keyOf(target, ''), { previous, ...target });
         let before = 0;
         for (const object of backup.objects) {
           const key = keyOf(target, object.name);
@@ -192,6 +195,21 @@ const whenWaiting = { everyMs: 2_000 };
 const sentAheadMin = 16 * 1024 * 1024;
 /** Sealing that takes longer to begin is not waited for: what it seals is sent after it. */
 const beginsWithinMs = 10 * 60_000;
+
+/**
+ * What to go on with, by the name of the object: what an attempt that died had told, or what lies in the store of one that
+ * was paused, which nobody but the store knows of.
+ */
+async function tokensOf(
+  store: Store,
+  prefix: string,
+  { previous, again = false }: Pick<ActivityTools, 'previous'> & Pick<CopyTarget, 'again'>,
+): Promise<Record<string, string>> {
+  const tokens = { ...previous?.resume };
+  if (!again || previous?.resume) return tokens;
+  for await (const { key, token } of store.listPending(prefix)) tokens[key.slice(prefix.length)] = token;
+  return tokens;
+}
 
 /** Takes back what was begun under the prefix, except for one key that can be gone on with. */
 async function abortPending(store: Store, prefix: string, { but }: { but?: string } = {}): Promise<void> {

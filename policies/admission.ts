@@ -7,6 +7,8 @@ export interface Job {
   workflowId: string;
   runId: string;
   source: string;
+  /** How many slots the run has given back before; 0 when left out. */
+  turn?: number;
 }
 export interface Holder extends Job {
   /** ISO-8601 */
@@ -46,17 +48,15 @@ const isSame = (a: Pick<Job, 'workflowId' | 'runId'>) => (b: Pick<Job, 'workflow
   a.workflowId === b.workflowId && a.runId === b.runId;
 
 /**
- * Puts a job into the queue. Repeating it changes nothing; a new run of a workflow takes the place of the old one,
+ * Puts a job into the queue. Repeating it changes nothing but the turn that it is granted; a new run of a workflow takes the place of the old one,
  * which must be over, for Temporal runs one at a time.
  */
 export function request(state: AdmissionState, job: Request, now: string): AdmissionState {
-  if (isKnown(state, job)) return state;
+  if (isKnown(state, job)) return inTurn(state, job);
   const others = <T extends Job>(jobs: T[]) => jobs.filter((j) => j.workflowId !== job.workflowId);
-  const { workflowId, runId, source, critical, priority } = job;
+  const { critical, priority } = job;
   const waiter = {
-    workflowId,
-    runId,
-    source,
+    ...jobOf(job),
     critical,
     priority,
     since: now,
@@ -67,6 +67,20 @@ export function request(state: AdmissionState, job: Request, now: string): Admis
   return settleDrain({ ...state, holders: others(state.holders), queue, arrivals: state.arrivals + 1 });
 }
 
+/** One that asks in a later turn has given back, or tried to, what it was granted before. */
+function inTurn(state: AdmissionState, job: Request): AdmissionState {
+  const { turn = 0 } = job;
+  const same = isSame(job);
+  const isEarlier = (known: Job) => same(known) && (known.turn ?? 0) < turn;
+  if (![...state.holders, ...state.queue].some(isEarlier)) return state;
+  const renewed = <T extends Job>(jobs: T[]) => jobs.map((j) => (isEarlier(j) ? { ...j, turn } : j));
+  return { ...state, holders: renewed(state.holders), queue: renewed(state.queue) };
+}
+
+function jobOf({ workflowId, runId, source, turn }: Job): Job {
+  return { workflowId, runId, source, ...(turn === undefined ? {} : { turn }) };
+}
+
 function byTurn(a: Waiter, b: Waiter): number {
   return Number(b.critical) - Number(a.critical) || b.priority - a.priority || a.arrival - b.arrival;
 }
@@ -74,9 +88,7 @@ function byTurn(a: Waiter, b: Waiter): number {
 /** Takes note of jobs that hold a slot since before this coordinator's time. They may be more than there are slots. */
 export function adopt(state: AdmissionState, jobs: Job[], now: string): AdmissionState {
   const known = (job: Job) => state.holders.some(isSame(job)) || state.queue.some(isSame(job));
-  const adopted = jobs
-    .filter((j) => !known(j))
-    .map(({ workflowId, runId, source }) => ({ workflowId, runId, source, grantedAt: now }));
+  const adopted = jobs.filter((j) => !known(j)).map((job) => ({ ...jobOf(job), grantedAt: now }));
   if (adopted.length === 0) return state;
   const mode = state.mode === 'drained' ? 'draining' : state.mode;
   return { ...state, mode, holders: [...state.holders, ...adopted] };
@@ -111,9 +123,7 @@ export function handOver(state: AdmissionState, job: Pick<Job, 'workflowId' | 'r
 export function grant(state: AdmissionState, now: string): { state: AdmissionState; granted: Holder[] } {
   if (state.mode !== 'running') return { state, granted: [] };
   const free = Math.max(0, state.slots - state.holders.length);
-  const granted = state.queue
-    .slice(0, free)
-    .map(({ workflowId, runId, source }) => ({ workflowId, runId, source, grantedAt: now }));
+  const granted = state.queue.slice(0, free).map((waiter) => ({ ...jobOf(waiter), grantedAt: now }));
   if (granted.length === 0) return { state, granted };
   return {
     granted,

@@ -24,6 +24,11 @@ export interface BackupPlan {
   validationTimeoutMs: number;
   /** Outside of the source's windows: when they open, ISO-8601. The job waits, and plans again. Absent: it may begin. */
   waitUntil?: string;
+  /**
+   * When the source's windows close, ISO-8601: nothing is begun or sent from then on, until they open again. Absent: they
+   * never do, or a person wants it whatever they say.
+   */
+  closesAt?: string;
   /** Why the level is not what was asked for, and other things a person should know. */
   notes: string[];
 }

@@ -6,7 +6,7 @@ import { Failure } from './failure.ts';
 import { lockFor } from './lock.ts';
 import type { CopyPolicy, Policy, SourcePolicy } from './policy.ts';
 import { type BackupClass, type BackupJson, type Level, storedBytes } from './recovery-point.ts';
-import { windowState } from './window.ts';
+import { type WindowState, windowState } from './window.ts';
 
 export interface PlanRequest {
   source: string;
@@ -49,8 +49,7 @@ export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
   const { expiring = [] } = request;
   const chosen = chooseParent(policy, points, { level, kind, host, identity, now, expiring });
   const fulls = points.filter((p) => p.backup.level === 'full');
-  const { timeZone } = source.calendar ?? policy.calendar;
-  const waitUntil = request.anytime ? null : opening(source, timeZone, request.now);
+  const hours = request.anytime ? always : sourceHours(policy, source.name, request.now);
   const stamp = request.now.replace(/\.\d+Z$/, 'Z').replaceAll(/[-:]/g, '');
   return {
     pointId: `${source.name}-${stamp.toLowerCase()}-${request.random}`,
@@ -68,13 +67,17 @@ export function planBackup(policy: Policy, request: PlanRequest): BackupPlan {
     contentHistory: points.slice(0, historyMax).map((p) => p.backup.content.sourceBytes),
     validationTimeoutMs: durationSeconds(policy.limits.validationTimeout) * 1000,
     notes: chosen.parent === null && chosen.note !== null ? [chosen.note] : [],
-    ...(waitUntil === null ? {} : { waitUntil }),
+    ...(hours.until === null ? {} : hours.isOpen ? { closesAt: hours.until } : { waitUntil: hours.until }),
   };
 }
 
-function opening({ windows }: SourcePolicy, timeZone: string, now: string): string | null {
-  const { isOpen, until } = windowState(windows, timeZone, now);
-  return isOpen ? null : until;
+const always: WindowState = { isOpen: true, until: null };
+
+/** Whether the source may be backed up at an instant (ISO-8601). One that the policy no longer has keeps no hours. */
+export function sourceHours(policy: Policy, name: string, at: string): WindowState {
+  const source = policy.sources.find((s) => s.name === name);
+  if (!source) return always;
+  return windowState(source.windows, (source.calendar ?? policy.calendar).timeZone, at);
 }
 
 /** How a point of these classes lies in each copy. Of a source that the policy no longer has, by the common calendar. */

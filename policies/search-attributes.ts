@@ -10,11 +10,15 @@ export const searchAttributes = {
 
 export type SearchAttributeName = keyof typeof searchAttributes;
 
-/** `waiting` for a slot, `running` with one (restores always run), `finishing` without, and the ways in which a job ends. */
+/**
+ * `waiting` for a slot, `running` with one (restores always run), `paused` without one until its source's hours begin again,
+ * `finishing` without, and the ways in which a job ends.
+ */
 export type JobState =
   | 'planning'
   | 'waiting'
   | 'running'
+  | 'paused'
   | 'finishing'
   | 'succeeded'
   | 'partial'

@@ -14,6 +14,7 @@ import type { BackupJob } from './backup-job.ts';
 import type { CopyOutcome, SendingAhead } from './contracts.ts';
 import { within } from './deadline.ts';
 import { messageOf } from './failure.ts';
+import type { Hours } from './hours.ts';
 import { short, transferring, untilSealed } from './options.ts';
 
 const sendingAheadSignal = defineSignal<[SendingAhead]>('sendingAhead');
@@ -32,9 +33,9 @@ export interface Sending {
   takeBack(): Promise<void>;
 }
 
-/** Begins all copies, each its own branch, before there is anything to copy. */
-export function sendCopies(job: BackupJob, plan: BackupPlan): Sending {
-  const branches = plan.copies.map((copy) => sendCopy(job, plan, copy));
+/** Begins all copies, each its own branch, before there is anything to copy. Within the source's hours only. */
+export function sendCopies(job: BackupJob, plan: BackupPlan, hours: Hours): Sending {
+  const branches = plan.copies.map((copy) => sendCopy(job, plan, copy, hours));
   setHandler(sendingAheadSignal, (told) => {
     for (const branch of branches) if (branch.copy === told?.copy) branch.hasBegun();
   });
@@ -65,7 +66,7 @@ interface Branch {
 }
 
 /** Makes one copy, and counts it only once its bytes were read back. A failure stays within the branch. */
-function sendCopy(job: BackupJob, plan: BackupPlan, copy: PlannedCopy): Branch {
+function sendCopy(job: BackupJob, plan: BackupPlan, copy: PlannedCopy, hours: Hours): Branch {
   const taskQueue = queues.transfer(plan.host);
   const target = { plan, copy: copy.name };
   const { sendArtifact } = proxyActivities<TransferActivities>({ ...untilSealed, taskQueue });
@@ -75,7 +76,7 @@ function sendCopy(job: BackupJob, plan: BackupPlan, copy: PlannedCopy): Branch {
   let begun = false;
   /** Null or undefined when not all of it was sent ahead, for whatever reason: what is missing goes with the rest. */
   const sent = ahead
-    .run(() => sendArtifact(target))
+    .run(() => hours.pausing((again) => sendArtifact(again ? { ...target, again } : target)))
     .catch((error: unknown) => {
       // Not a failure of the copy: what could not be sent ahead is sent with the rest, or fails there.
       if (!isCancellation(error)) log.warn('not sent ahead', { copy: copy.name, error: messageOf(error) });
@@ -93,14 +94,7 @@ function sendCopy(job: BackupJob, plan: BackupPlan, copy: PlannedCopy): Branch {
       begun = true;
       job.copyState(copy.name, 'uploading');
       try {
-        await within(copy.deadlineMs, `The copy ${copy.name}`, async () => {
-          // The deadline counts from now on; it must also end what was begun before.
-          const pending = await Promise.race([sent, CancellationScope.current().cancelRequested]);
-          await transfer.uploadCopy(pending ? { ...target, sent: pending } : target);
-          job.copyState(copy.name, 'verifying');
-          await transfer.verifyCopy(target);
-          await transfer.publishCopy(target);
-        });
+        await within(copy.deadlineMs, `The copy ${copy.name}`, make, hours.elapse);
         job.copyState(copy.name, 'verified');
         return { copy: copy.name, state: 'verified', error: null };
       } catch (error) {
@@ -124,6 +118,18 @@ function sendCopy(job: BackupJob, plan: BackupPlan, copy: PlannedCopy): Branch {
       if (begun) await withdraw();
     },
   };
+
+  async function make(): Promise<void> {
+    // The deadline counts from now on; it must also end what was begun before.
+    const pending = await Promise.race([sent, CancellationScope.current().cancelRequested]);
+    const whole = pending ? { ...target, sent: pending } : target;
+    await hours.pausing((again) => transfer.uploadCopy(again ? { ...whole, again } : whole));
+    await hours.beginning(async () => {
+      job.copyState(copy.name, 'verifying');
+      await transfer.verifyCopy(target);
+      await transfer.publishCopy(target);
+    });
+  }
 
   /** Removes whatever of it lies in its store, once nothing of it is under way any more. */
   async function withdraw(): Promise<{ published: boolean; left: string }> {

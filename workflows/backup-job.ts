@@ -74,7 +74,14 @@ export class BackupJob {
     this.onChange();
   }
 
-  /** Waits for the source's hours. */
+  /** Asks for a slot once more. */
+  asking(): void {
+    this.waitingSince = this.now();
+    this.current = 'slot';
+    this.onChange();
+  }
+
+  /** The source's hours are over until then; null once they have begun. */
   opensAt(time: string | null): void {
     this.opening = time;
     this.onChange();
@@ -145,7 +152,9 @@ export class BackupJob {
 
   labels(): Labels {
     const { source, classes } = this.plan ?? this.asked;
-    return { source, level: this.level, classes, status: this.ended ?? stateOf(this.current) };
+    const isPaused = this.current === 'window' && this.plan !== null;
+    const status = this.ended ?? (isPaused ? 'paused' : stateOf(this.current));
+    return { source, level: this.level, classes, status };
   }
 
   phases(): Phase[] {
@@ -168,6 +177,7 @@ export class BackupJob {
       progressLine: this.progressLine(),
       phases: this.phases(),
       queuePosition: this.position,
+      pausedUntil: this.opening,
     };
   }
 
@@ -175,7 +185,7 @@ export class BackupJob {
   markdown(): string {
     const lines = [this.progressLine()];
     lines.push(`**Phase**: ${this.current}${this.position === null ? '' : ` (place ${this.position} in the queue)`}`);
-    if (this.opening !== null) lines.push(`**Waits** for the hours in which it may run, until ${this.opening}`);
+    if (this.opening !== null) lines.push(`**${this.pauseWords()}** until ${this.opening}`);
     if (this.plan) lines.push(`**Recovery point**: \`${this.plan.pointId}\` (${this.level})`);
     if (this.seal) {
       lines.push(`**Sealed**: ${formatBytes(this.seal.sourceBytes)} → ${formatBytes(this.seal.storedBytes)}`);
@@ -212,8 +222,15 @@ export class BackupJob {
     const states = [...this.copyStates.values()];
     const verified = states.filter((s) => s === 'verified').length;
     const failed = states.filter((s) => s === 'failed').length;
-    if (states.every((s) => s === 'waiting')) return 'waiting';
-    return `${verified}/${states.length} copies verified${failed > 0 ? `, ${failed} failed` : ''}`;
+    const paused = this.opening === null || this.plan === null ? '' : `paused until ${this.opening}, `;
+    if (states.every((s) => s === 'waiting')) return `${paused}waiting`;
+    return `${paused}${verified}/${states.length} copies verified${failed > 0 ? `, ${failed} failed` : ''}`;
+  }
+
+  private pauseWords(): string {
+    return this.current === 'window'
+      ? 'Waits for the hours in which it may run,'
+      : 'Nothing is sent outside of the hours in which it may run,';
   }
 }
 

@@ -1,6 +1,7 @@
 import {
   ApplicationFailure,
   CancellationScope,
+  condition,
   defineQuery,
   isCancellation,
   log,
@@ -22,9 +23,10 @@ import { concludeBackup, showBackup } from './backup-end.ts';
 import { BackupJob } from './backup-job.ts';
 import type { BackupInput, BackupResult, BackupStatus } from './contracts.ts';
 import { asJobFailure, messageOf, timeoutOf, typeOf } from './failure.ts';
+import { areOver, type Hours, keepingHours } from './hours.ts';
 import { assertBackupInput } from './inputs.ts';
 import { long, patient, short, testing } from './options.ts';
-import { withSlot } from './slot.ts';
+import { type Slot, slotHolder } from './slot.ts';
 
 const statusQuery = defineQuery<BackupStatus>('status');
 const coordination = proxyActivities<CoordinationActivities>({ ...short, taskQueue: queues.coordination });
@@ -43,13 +45,8 @@ export async function backup(input: BackupInput): Promise<BackupResult> {
   setHandler(statusQuery, () => job.status());
   showBackup(job);
   try {
-    const plan = await planInWindow(job, asked);
-    job.planned(plan);
-    const { copies, cancelled } = await withSlot(
-      { source: plan.source, critical: plan.critical, priority: plan.priority },
-      { onQueued: (position) => job.queued(position), onGranted: () => job.granted() },
-      () => makePoint(job, plan),
-    );
+    const { plan, made } = await makeInTurn(job, asked);
+    const { copies, cancelled } = made;
     // A published copy exists whatever happens now, so the catalog must know of it even when the job was cancelled.
     const { rule } = await CancellationScope.nonCancellable(() =>
       job.phase('record', () => catalog.recordPoint({ plan, copies })),
@@ -61,6 +58,29 @@ export async function backup(input: BackupInput): Promise<BackupResult> {
   } catch (error) {
     await concludeBackup(job, { result: null, error });
     throw asJobFailure(error);
+  }
+}
+
+/** Plans, waits for a slot, and makes the point; anew when the source's hours were over before its turn had come. */
+async function makeInTurn(job: BackupJob, asked: Required<BackupInput>): Promise<{ plan: BackupPlan; made: Copies }> {
+  const holding = slotHolder({
+    onAsking: () => job.asking(),
+    onQueued: (position) => job.queued(position),
+    onGranted: () => job.granted(),
+  });
+  for (;;) {
+    const plan = await planInWindow(job, asked);
+    job.planned(plan);
+    const { source, critical, priority } = plan;
+    const made = await holding({ source, critical, priority }, async (slot) => {
+      if (areOver(plan)) return null;
+      return keepingHours(
+        plan,
+        (begin) => job.opensAt(begin),
+        (hours) => makePoint(job, plan, { hours, slot }),
+      );
+    });
+    if (made) return { plan, made };
   }
 }
 
@@ -76,13 +96,19 @@ async function planInWindow(job: BackupJob, asked: Required<BackupInput>): Promi
   }
 }
 
+/** What a job goes by while it holds a slot. */
+interface Turn {
+  hours: Hours;
+  slot: Slot;
+}
+
 /** What is done while holding a slot. At least one copy is whole when this returns. */
-async function makePoint(job: BackupJob, plan: BackupPlan): Promise<Copies> {
+async function makePoint(job: BackupJob, plan: BackupPlan, turn: Turn): Promise<Copies> {
   const quick = proxyActivities<HostActivities>({ ...short, taskQueue: queues.backup(plan.host) });
   let published = false;
   try {
-    const sending = await sealValid(job, plan);
-    const made = await job.phase('upload', () => sending.finish());
+    const sending = await sealValid(job, plan, turn);
+    const made = await finishCopies(job, sending, turn);
     published = made.copies.some((c) => c.state === 'verified');
     if (published) return made;
     if (made.cancelled) throw made.cancelled;
@@ -105,13 +131,38 @@ async function makePoint(job: BackupJob, plan: BackupPlan): Promise<Copies> {
 }
 
 /**
+ * Every copy comes to its end. When the source's hours are over first, others have the slot until they begin again. Should
+ * waiting come to an end otherwise, so do the copies that are not whole.
+ */
+async function finishCopies(job: BackupJob, sending: Sending, { hours, slot }: Turn): Promise<Copies> {
+  const scope = new CancellationScope();
+  let isOver = false;
+  const finished = scope
+    .run(() => sending.finish())
+    .finally(() => {
+      isOver = true;
+    });
+  try {
+    for (;;) {
+      await job.phase('upload', () => condition(() => isOver || hours.isAtRest()));
+      if (isOver) return await finished;
+      await hours.begin(slot, (until) => job.phase('window', until));
+    }
+  } catch (error) {
+    scope.cancel();
+    const made = await finished;
+    return made.cancelled === null ? made : { ...made, cancelled: error };
+  }
+}
+
+/**
  * Seals, validates and signs, and sends meanwhile. A point that is built upon others and does not pass is taken again as a
  * full one: something that has changed was missed, or the others are damaged.
  */
-async function sealValid(job: BackupJob, plan: BackupPlan): Promise<Sending> {
+async function sealValid(job: BackupJob, plan: BackupPlan, turn: Turn): Promise<Sending> {
   const host = proxyActivities<HostActivities>({ ...long, taskQueue: queues.backup(plan.host) });
   const quick = proxyActivities<HostActivities>({ ...short, taskQueue: queues.backup(plan.host) });
-  const sending = sendCopies(job, plan);
+  const sending = sendCopies(job, plan, turn.hours);
   let level: Level = 'full';
   try {
     const sealed = await job.phase('seal', () => host.sealPoint(plan));
@@ -126,7 +177,8 @@ async function sealValid(job: BackupJob, plan: BackupPlan): Promise<Sending> {
     if (level === 'full' || typeOf(error) !== 'ValidationFailed') throw error;
     job.warn(`${fullInstead(level, 'what was made did not pass')} ${messageOf(error)}`);
     await quick.discardStaging({ source: plan.source, pointId: plan.pointId, published: false });
-    return sealValid(job, { ...plan, level: 'full', parent: null });
+    await turn.hours.begin(turn.slot, (until) => job.phase('window', until));
+    return sealValid(job, { ...plan, level: 'full', parent: null }, turn);
   }
 }
 

@@ -132,6 +132,8 @@ export interface BackupStatus {
   phases: Phase[];
   /** Place in the queue while it waits for a slot, 1 is next. */
   queuePosition: number | null;
+  /** When the source's hours begin again, ISO-8601, while they are over for this job: nothing is sent until then. */
+  pausedUntil: string | null;
 }
 
 /** Workflow type `restore`, id `restore/SOURCE/…`. A person asks for it; nothing automatic does. */
@@ -272,6 +274,8 @@ export interface SlotRequest {
   source: string;
   critical: boolean;
   priority: number;
+  /** How many slots the run has given back before; 0 when left out. */
+  turn?: number;
 }
 /** Signal `releaseSlot`. Also takes a queued request back. Repeating it changes nothing. */
 export interface SlotRelease {
@@ -281,6 +285,8 @@ export interface SlotRelease {
 /** Signal `slotGranted` from the coordinator to the job. */
 export interface SlotGrant {
   runId: string;
+  /** Of the request that it answers; 0 when left out. */
+  turn?: number;
 }
 /**
  * Signal `queuePosition` from the coordinator to a waiting job: every change among the first five, halvings behind them.

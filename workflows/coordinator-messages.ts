@@ -13,7 +13,14 @@ export function isRelease(value: unknown): value is SlotRelease {
 
 export function isRequest(value: unknown): value is SlotRequest {
   const job = fields(value);
-  return isRelease(value) && isText(job.source) && typeof job.critical === 'boolean' && Number.isFinite(job.priority);
+  const isTurn = job.turn === undefined || (Number.isSafeInteger(job.turn) && Number(job.turn) >= 0);
+  return (
+    isRelease(value) &&
+    isText(job.source) &&
+    typeof job.critical === 'boolean' &&
+    Number.isFinite(job.priority) &&
+    isTurn
+  );
 }
 
 export function isSettings(value: unknown): value is CoordinatorSettings {

@@ -71,7 +71,7 @@ export async function coordinator(input: CoordinatorInput): Promise<void> {
   let state: AdmissionState = resize(input.state ?? newAdmission(input.slots), input.slots);
   let { leaseTimeoutMs } = input;
   /** Holders that asked again: they are told again. */
-  const retell = new Map<string, SlotRelease>();
+  const retell = new Map<string, SlotRequest>();
   const now = () => new Date().toISOString();
   const budget = input.historyBudget ?? defaultHistoryBudget;
 
@@ -148,7 +148,7 @@ export async function coordinator(input: CoordinatorInput): Promise<void> {
     const granted = [...round.granted, ...[...retell.values()].filter((job) => isHolder(state, job))];
     retell.clear();
     await Promise.all([
-      ...granted.map((job) => tell(job, (handle) => handle.signal<[SlotGrant]>('slotGranted', { runId: job.runId }))),
+      ...granted.map((job) => tell(job, (handle) => handle.signal<[SlotGrant]>('slotGranted', grantFor(job)))),
       ...places.moved.map(({ job, position }) =>
         tell(job, (handle) => handle.signal<[QueuePosition]>('queuePosition', { position })),
       ),
@@ -167,6 +167,10 @@ export async function coordinator(input: CoordinatorInput): Promise<void> {
       state = freeGone(state, [{ workflowId, runId }]);
     }
   }
+}
+
+function grantFor({ runId, turn }: SlotGrant): SlotGrant {
+  return turn === undefined ? { runId } : { runId, turn };
 }
 
 function ignore(signal: string): void {

@@ -43,8 +43,10 @@ export async function backupRun(context: Context, options: RunBackupOptions): Pr
   const result = await follow<BackupResult>(context, {
     started,
     line: async (handle) => {
-      const { phase, progressLine, queuePosition } = await handle.query<BackupStatus>('status');
-      return `${phase.padEnd(9)} ${progressLine}${queuePosition === null ? '' : ` | place ${queuePosition} in the queue`}`;
+      const { phase, progressLine, queuePosition, pausedUntil } = await handle.query<BackupStatus>('status');
+      const place = queuePosition === null ? '' : ` | place ${queuePosition} in the queue`;
+      const hours = phase === 'window' ? ` | its hours begin at ${pausedUntil}` : '';
+      return `${phase.padEnd(9)} ${progressLine}${place}${hours}`;
     },
   });
   out.result({ ...started, ...result }, () => renderResult(result, out.paint));

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createTransferActivities } from '../../activities/transfer.ts';
-import type { Store } from '../../engine/stores/index.ts';
+import { bytesSource, type Store } from '../../engine/stores/index.ts';
 import { assembleWayOut } from '../../engine/way-out/index.ts';
 import type { BackupPlan } from '../../policies/backup-plan.ts';
 import { backupJsonName } from '../../policies/recovery-point.ts';
@@ -140,6 +140,22 @@ describe('uploading a copy', () => {
     expect(Object.keys(heartbeatDetails?.resume ?? {}).sort()).toEqual(names.sort());
     await activityEnvironment({ heartbeatDetails, attempt: 2 }).run(transfer.uploadCopy, target);
     expect(Object.fromEntries(tokens)).toEqual(heartbeatDetails?.resume);
+  });
+
+  test('goes on after a pause by what lies in the store, for nobody told of it', async () => {
+    const { target, point } = stage('shop-1');
+    const [name = '', bytes = Buffer.alloc(0)] = [...point.objects][0] ?? [];
+    const { token } = await store.beginPut(prefixOf(point) + name, bytesSource(bytes), {});
+    const tokens = new Map<string, string | undefined>();
+    transfer = transferTo({
+      ...store,
+      put: (key, source, options) => {
+        tokens.set(path.basename(key), options.resume);
+        return store.put(key, source, options);
+      },
+    });
+    await activities.run(transfer.uploadCopy, { ...target, again: true });
+    expect([...tokens]).toEqual([...point.objects.keys()].map((key) => [key, key === name ? token : undefined]));
   });
 
   test('says that what was sealed is gone, and is not tried again', async () => {

@@ -8,7 +8,7 @@ import {
 } from '@temporalio/workflow';
 import type { SlotActivities } from '../../activities/slot.ts';
 import { createLabels } from '../../workflows/labels.ts';
-import { withSlot } from '../../workflows/slot.ts';
+import { slotHolder } from '../../workflows/slot.ts';
 
 export { coordinator } from '../../workflows/coordinator.ts';
 
@@ -29,10 +29,11 @@ export async function backup({ source, critical = false, priority = 50 }: JobInp
   const label = createLabels();
   label({ source, status: 'waiting' });
   const listener = {
+    onAsking: () => label({ source, status: 'waiting' }),
     onQueued: (place: number) => void places.push(place),
     onGranted: () => label({ source, status: 'running' }),
   };
-  await withSlot({ source, critical, priority }, listener, () => condition(() => isFinished));
+  await slotHolder(listener)({ source, critical, priority }, () => condition(() => isFinished));
   return places;
 }
 

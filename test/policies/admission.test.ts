@@ -19,7 +19,10 @@ const now = '2026-03-01T02:00:00Z';
 const by = { operator: 'Ada', reason: 'disks are being moved' };
 
 /** A job `w` in its first run, ordinary unless said otherwise. */
-const job = (workflowId: string, more: { runId?: string; critical?: boolean; priority?: number } = {}) => ({
+const job = (
+  workflowId: string,
+  more: { runId?: string; critical?: boolean; priority?: number; turn?: number } = {},
+) => ({
   workflowId,
   runId: 'run-1',
   source: `source-${workflowId}`,
@@ -87,6 +90,19 @@ describe('whose turn it is', () => {
 });
 
 describe('jobs that go on though something was reset or forgotten', () => {
+  test('a job that has lent its slot asks in another turn, by which its grant is known', () => {
+    const { state, granted } = grant(queued([job('a')]), now);
+    expect(granted[0]).not.toHaveProperty('turn');
+    const lent = release(state, job('a'));
+    expect(grant(request(lent, job('a', { turn: 1 }), now), now).granted).toMatchObject([{ turn: 1 }]);
+    // Where giving it back was not heard of, it still holds it, as of the new turn; an old request changes nothing.
+    const again = request(state, job('a', { turn: 1 }), now);
+    expect(again.holders).toMatchObject([{ workflowId: 'a', turn: 1 }]);
+    expect(request(again, job('a'), now)).toBe(again);
+    const waits = request(queued([job('a'), job('b')]), job('b', { turn: 1 }), now);
+    expect(waits.queue.map((w) => w.turn)).toEqual([undefined, 1]);
+  });
+
   test('a holder that was reset keeps its slot as the new run; one that only waited asks again', () => {
     const { state } = grant(queued(['a', 'b', 'c', 'waits'].map((w) => job(w))), now);
     const after = handOver(state, job('b'), 'run-2');

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { type PlanRequest, planBackup, sourcePolicy } from '../../policies/plan.ts';
+import { type PlanRequest, planBackup, sourceHours, sourcePolicy } from '../../policies/plan.ts';
 import type { Policy } from '../../policies/policy.ts';
 import { chainPoint } from './chain-points.ts';
 import { policyOf } from './policies.ts';
@@ -38,7 +38,22 @@ test('waits for the hours of its source, unless a person wants it now', () => {
   const noon = request({ now: '2026-03-01T12:00:00Z' });
   expect(planBackup(night, noon).waitUntil).toBe('2026-03-01T22:00:00.000Z');
   expect(planBackup(night, { ...noon, anytime: true }).waitUntil).toBeUndefined();
-  expect(planBackup(night, request({ now: '2026-03-01T22:00:00Z' })).waitUntil).toBeUndefined();
+  const evening = request({ now: '2026-03-01T22:00:00Z' });
+  expect(planBackup(night, evening).waitUntil).toBeUndefined();
+  // Its hours of Sunday end at six in the morning, those of Monday begin only in the evening.
+  expect(planBackup(night, evening).closesAt).toBe('2026-03-02T06:00:00.000Z');
+  expect(planBackup(night, { ...evening, anytime: true }).closesAt).toBeUndefined();
+  expect(planBackup(policy, evening).closesAt).toBeUndefined();
+  expect(planBackup({ ...night, sources: night.sources.map((s) => ({ ...s, critical: true })) }, noon)).toHaveProperty(
+    'waitUntil',
+  );
+});
+
+test('keeps no hours of a source that the policy no longer has: what is under way may come to its end', () => {
+  expect(sourceHours({ ...policy, sources: [] }, 'documents', '2026-03-01T12:00:00Z')).toEqual({
+    isOpen: true,
+    until: null,
+  });
 });
 
 describe('the plan of a backup', () => {

@@ -59,15 +59,16 @@ describe('a backup window', () => {
     });
   });
 
+  const time = fc
+    .tuple(fc.integer({ min: 0, max: 23 }), fc.integer({ min: 0, max: 59 }))
+    .map(([h, m]) => `${String(h).padStart(2, '0')}:${String(m).padStart(2, '0')}`);
+  const some = fc
+    .record({ from: time, to: time, days: fc.subarray([...weekdays], { minLength: 1 }) })
+    .map((w) => backupWindow.parse(w));
+  const zone = fc.constantFrom('UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe');
+  const instant = fc.integer({ min: Date.UTC(2026), max: Date.UTC(2028) }).map((ms) => new Date(ms).toISOString());
+
   test('is, at the moment that was named, in the other state', () => {
-    const time = fc
-      .tuple(fc.integer({ min: 0, max: 23 }), fc.integer({ min: 0, max: 59 }))
-      .map(([h, m]) => `${String(h).padStart(2, '0')}:${String(m).padStart(2, '0')}`);
-    const some = fc
-      .record({ from: time, to: time, days: fc.subarray([...weekdays], { minLength: 1 }) })
-      .map((w) => backupWindow.parse(w));
-    const zone = fc.constantFrom('UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe');
-    const instant = fc.integer({ min: Date.UTC(2026), max: Date.UTC(2028) }).map((ms) => new Date(ms).toISOString());
     fc.assert(
       fc.property(fc.array(some, { minLength: 1, maxLength: 3 }), zone, instant, (windows, where, at) => {
         const { isOpen, until } = windowState(windows, where, at);
@@ -79,4 +80,39 @@ describe('a backup window', () => {
       { numRuns: 300 },
     );
   });
+
+  test('is open when the clock on the wall says so and not otherwise, whatever the season', () => {
+    const hour = 3_600_000;
+    fc.assert(
+      fc.property(fc.array(some, { minLength: 1, maxLength: 3 }), zone, instant, (windows, where, at) => {
+        const now = Date.parse(at);
+        // In the hours around it, a clock that is set shows some times twice, and others never.
+        fc.pre(wallOffset(where, now - 2 * hour) === wallOffset(where, now + 2 * hour));
+        const { day, clock } = onTheWall(where, now);
+        const before = weekdays[(weekdays.indexOf(day) + 6) % 7] as (typeof weekdays)[number];
+        const covers = ({ from, to, days }: BackupWindow) =>
+          from < to
+            ? days.includes(day) && from <= clock && clock < to
+            : (days.includes(day) && from <= clock) || (days.includes(before) && clock < to);
+        expect(windowState(windows, where, at).isOpen).toBe(windows.some(covers));
+      }),
+      { numRuns: 500 },
+    );
+  });
 });
+
+/** As everybody else tells the time there. */
+function onTheWall(zone: string, at: number): { day: (typeof weekdays)[number]; clock: string } {
+  const format = new Intl.DateTimeFormat('en-GB', {
+    timeZone: zone,
+    ...{ weekday: 'long', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' },
+  });
+  const parts = new Map(format.formatToParts(at).map((p) => [p.type, p.value]));
+  const day = (parts.get('weekday') ?? '').toLowerCase() as (typeof weekdays)[number];
+  return { day, clock: `${parts.get('hour')}:${parts.get('minute')}` };
+}
+
+function wallOffset(zone: string, at: number): string {
+  const format = new Intl.DateTimeFormat('en', { timeZone: zone, timeZoneName: 'longOffset' });
+  return format.formatToParts(at).find((p) => p.type === 'timeZoneName')?.value ?? '';
+}

@@ -4,6 +4,7 @@ import { createSlotActivities } from '../../activities/slot.ts';
 import { queues } from '../../policies/queues.ts';
 import { type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import { policyOf } from '../policies/policies.ts';
+import { hoursScenarios } from './hours-scenarios.ts';
 import { cancelled, ended, hanging, type Played, refuse, settled } from './play.ts';
 import { rekeyScenarios } from './rekey-scenarios.ts';
 import { type Stage, until } from './stage.ts';
@@ -281,6 +282,7 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
     return atRest(stage);
   },
 
+  ...hoursScenarios,
   ...walScenarios,
   ...rekeyScenarios,
 

@@ -6,7 +6,7 @@ import { queues } from '../../policies/queues.ts';
 import { type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import { policyOf } from '../policies/policies.ts';
 import { causes, labelsOf, Stage, until } from './stage.ts';
-import { callingRun, failure, grantSlot, plan, type StandIns } from './stand-ins.ts';
+import { callingRun, failure, grantSlot, plan, type StandIns, untilCancelled } from './stand-ins.ts';
 
 let stage: Stage;
 let steps: StandIns;
@@ -23,10 +23,10 @@ const minutes = 60_000;
 describe('a job that waits for a slot', () => {
   test('asks again after ten minutes, then after twice as long, at most every six hours', async () => {
     const asked: number[] = [];
-    steps.on('requestSlot', async () => {
+    steps.on('requestSlot', async (request) => {
       asked.push(await stage.now());
       // The coordinator was terminated meanwhile and has forgotten the first nine requests.
-      if (asked.length === 10) return grantSlot();
+      if (asked.length === 10) return grantSlot(request);
       return callingRun();
     });
     await (await stage.start('backup', { source: 'shop' })).result();
@@ -81,11 +81,11 @@ describe('backups with the real coordinator', () => {
       await setTimeout(20);
     }
   }
-  const startCoordinator = () =>
+  const startCoordinator = (slots = 3) =>
     stage.client.workflow.start('coordinator', {
       workflowId: coordinatorWorkflowId,
       taskQueue: queues.coordination,
-      args: [{ slots: 3, leaseTimeoutMs: 60_000 }],
+      args: [{ slots, leaseTimeoutMs: 60_000 }],
     });
   async function queueUp(...sources: string[]): Promise<void> {
     for (const source of sources) {
@@ -134,6 +134,33 @@ describe('backups with the real coordinator', () => {
     expect(steps.attempts('sealPoint')).toBe(5);
     for (const source of ['b', 'c', 'late']) await finish(source);
     expect(await settles((s) => s.holders.length === 0)).toMatchObject({ granted: 5, queue: [] });
+  });
+
+  test('whose hours are over leave their slot to others, and wait for their turn when they begin again', async () => {
+    const iso = (ms: number) => new Date(ms).toISOString();
+    let isNight = true;
+    steps.on('planBackup', async ({ source }) => ({
+      ...{ ...plan, source, pointId: `${source}-1` },
+      ...(source === 'night' ? { closesAt: iso((await stage.now()) + 2_000) } : {}),
+    }));
+    steps.on('lookAtHours', ({ at }) => ({ isOpen: isNight, until: iso(Date.parse(at) + 1_000) }));
+    const pause = untilCancelled(() => {
+      isNight = false;
+    });
+    steps.on('uploadCopy west', ({ again = false, plan: { source } }) =>
+      source === 'night' && !again ? pause() : undefined,
+    );
+    await startCoordinator(1);
+    await queueUp('night', 'day');
+    while (!holding.has('night')) await setTimeout(20);
+    holding.get('night')?.();
+    expect((await settles((s) => s.holders[0]?.source === 'day')).queue).toEqual([]);
+    isNight = true;
+    await settles((s) => s.queue[0]?.source === 'night');
+    expect(steps.attempts('uploadCopy west')).toBe(1);
+    await finish('day');
+    expect(await jobs.get('night')?.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(await settles((s) => s.holders.length === 0)).toMatchObject({ granted: 3, queue: [] });
   });
 
   test('that wait leave the queue when they are cancelled; the others keep their order', async () => {

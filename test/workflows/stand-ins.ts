@@ -45,7 +45,15 @@ type OutputOf<S extends Step> = Awaited<ReturnType<Activities[S]>>;
 const places: Record<string, Step[]> = {
   [queues.coordination]: [
     ...(['planBackup', 'recordPoint', 'planPrune', 'recordPruned', 'announceJob', 'concludeJob'] as const),
-    ...(['resolveLeftovers', 'requestSlot', 'releaseSlot', 'findJobs', 'watchHolders', 'decideBackup'] as const),
+    ...([
+      'resolveLeftovers',
+      'lookAtHours',
+      'requestSlot',
+      'releaseSlot',
+      'findJobs',
+      'watchHolders',
+      'decideBackup',
+    ] as const),
     ...(['planRepair', 'recordRepair'] as const),
     ...(['expirySources', 'decideExpiry', 'recordExpired', 'concludeExpiry'] as const),
     ...(['planWal', 'noteWal', 'judgeWalGaps'] as const),
@@ -159,6 +167,7 @@ const rule = {
 const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputOf<S>> } = {
   decideBackup: () => ({ backup: null, due: [], lapsed: [] }),
   planBackup: () => plan,
+  lookAtHours: () => ({ isOpen: true, until: null }),
   requestSlot: grantSlot,
   releaseSlot: () => {},
   findJobs: () => ({ holders: [], waiting: [] }),
@@ -240,9 +249,10 @@ export function callingRun(): { workflowId: string; runId: string } {
 }
 
 /** Grants the calling job its slot, as the coordinator does. */
-export async function grantSlot(): Promise<{ runId: string }> {
+export async function grantSlot({ turn }: InputOf<'requestSlot'>): Promise<{ runId: string }> {
   const { workflowId, runId } = callingRun();
-  await Context.current().client.workflow.getHandle(workflowId, runId).signal('slotGranted', { runId });
+  const grant = turn === undefined ? { runId } : { runId, turn };
+  await Context.current().client.workflow.getHandle(workflowId, runId).signal('slotGranted', grant);
   return { runId };
 }
 
