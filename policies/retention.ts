@@ -172,16 +172,17 @@ function sayByAge(
   say: Say,
 ): void {
   const now = Date.parse(storeNow);
-  const isYounger = (point: RetainedPoint, than: string, since: number) =>
-    since - Date.parse(point.storedAt) < durationSeconds(than) * 1000;
   const newest = counting[0];
   if (newest) say(newest, 'last-valid', 'the newest point that counts');
+  const before = (instant: number, duration: string) => instant - durationSeconds(duration) * 1000;
+  const young = before(now, retention.minimumAge);
+  const near = newest ? before(Date.parse(newest.storedAt), retention.keepWithin) : Number.POSITIVE_INFINITY;
+  const asked = before(now, retention.keepManual);
   for (const point of points) {
-    if (isYounger(point, retention.minimumAge, now)) say(point, 'minimum-age', `younger than ${retention.minimumAge}`);
-    if (newest && isYounger(point, retention.keepWithin, Date.parse(newest.storedAt))) {
-      say(point, 'keep-within', `within ${retention.keepWithin} of the newest`);
-    }
-    if (point.classes.includes('manual') && isYounger(point, retention.keepManual, now)) {
+    const storedAt = Date.parse(point.storedAt);
+    if (storedAt > young) say(point, 'minimum-age', `younger than ${retention.minimumAge}`);
+    if (storedAt > near) say(point, 'keep-within', `within ${retention.keepWithin} of the newest`);
+    if (point.classes.includes('manual') && storedAt > asked) {
       say(point, 'manual', `asked for by a person within ${retention.keepManual}`);
     }
     if (point.lockedUntil !== null && Date.parse(point.lockedUntil) > now) {

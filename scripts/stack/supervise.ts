@@ -19,12 +19,16 @@ export interface SuperviseOptions<T> {
   start(before: T | null): Promise<T>;
   /** Told that it has ended by itself, or did not start again; it is started again after a moment. */
   onEnd?: (how: string) => void;
+  /** How long to wait before it is started again. Default a second. */
+  restartDelayMs?: number;
 }
 
-const restartDelayMs = 1_000;
-
 /** Starts something and starts it again whenever it ends by itself. Throws when the first start fails. */
-export async function supervise<T extends Endable>({ start, onEnd }: SuperviseOptions<T>): Promise<Supervised<T>> {
+export async function supervise<T extends Endable>({
+  start,
+  onEnd,
+  restartDelayMs = 1_000,
+}: SuperviseOptions<T>): Promise<Supervised<T>> {
   const stopping = new AbortController();
   const { signal } = stopping;
   let current = await start(null);

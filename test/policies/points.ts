@@ -9,10 +9,9 @@ export const retentionOf = (given: Parameters<typeof retentionPolicy.parse>[0] =
 
 const dayMs = 86_400_000;
 export const storeNow = '2026-06-15T12:00:00.000Z';
+const lastNight = Date.parse('2026-06-15T02:30:00.000Z');
 /** Half past two at night, so many days before `storeNow`. */
-/** Half past two at night, so many days before `storeNow`. */
-export const nightsAgo = (days: number) =>
-  new Date(Date.parse('2026-06-15T02:30:00.000Z') - days * dayMs).toISOString();
+export const nightsAgo = (days: number) => new Date(lastNight - days * dayMs).toISOString();
 
 /** A daily point that counts, from last night unless said otherwise. */
 export function pointOf(pointId: string, more: Partial<RetainedPoint> = {}): RetainedPoint {

@@ -11,6 +11,7 @@ const dir = mkdtempSync(path.join(tmpdir(), 'supervise-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 let serial = 0;
+const restartDelayMs = 10;
 
 /** A program that runs until it is ended. */
 const startTail = (file: string) =>
@@ -26,7 +27,7 @@ const startTail = (file: string) =>
 test('a program that is killed is started again, and ended for good when it is stopped', async () => {
   const file = path.join(dir, 'watched');
   const ends: string[] = [];
-  const kept = await supervise({ start: () => startTail(file), onEnd: (how) => ends.push(how) });
+  const kept = await supervise({ start: () => startTail(file), onEnd: (how) => ends.push(how), restartDelayMs });
   const first = kept.current.pid;
   process.kill(first, 'SIGKILL');
   while (kept.current.pid === first) await setTimeout(20);
@@ -45,6 +46,7 @@ test('one that does not start again at once is tried until it does', async () =>
       return startTail(file);
     },
     onEnd: (how) => ends.push(how),
+    restartDelayMs,
   });
   process.kill(kept.current.pid, 'SIGKILL');
   while (starts < 3) await setTimeout(20);
@@ -65,6 +67,7 @@ test('one that is stopped while it is being started again does not stay', async 
       if (++starts === 2) await held;
       return startTail(file);
     },
+    restartDelayMs,
   });
   process.kill(kept.current.pid, 'SIGKILL');
   while (starts < 2) await setTimeout(20);
