@@ -5,6 +5,7 @@ import { durationSeconds } from '../policies/duration.ts';
 import { isFailure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import { earliestOf, judgeSource } from '../policies/source-expiry.ts';
+import { parseWalKey } from '../policies/wal-bundle.ts';
 import { mayRemoveWal, type WalMark, walNeededFrom } from '../policies/wal-expiry.ts';
 import type { WalExpired } from '../workflows/contracts.ts';
 import type { ActivityTools } from './failure.ts';
@@ -38,21 +39,28 @@ export async function expireWal(
   const neededFrom = walNeededFrom(known, judged, policy, storeNow);
   const expired: WalExpired = { removed: 0, bytes: 0, refused: null };
   for (const store of stores) {
-    const { ranges } = await listWal({ store, source, trusted, signal });
-    const going = ranges.filter((r) => mayRemoveWal(r, neededFrom, { ...mark, markedAt }));
-    for (const { key, bytes } of going) {
-      signal.throwIfAborted();
-      try {
+    const { ranges, wrappedKeys } = await listWal({ store, source, trusted, signal });
+    const besides = Map.groupBy(wrappedKeys, (k) => k.of);
+    const mayGo = (range: Parameters<typeof mayRemoveWal>[0]) => mayRemoveWal(range, neededFrom, { ...mark, markedAt });
+    try {
+      for (const { key, bytes } of ranges.filter(mayGo)) {
+        signal.throwIfAborted();
         await store.delete(key);
         expired.removed++;
         expired.bytes += bytes;
-      } catch (error) {
-        if (!isFailure(error, 'StoreDenied')) throw error;
-        // What comes after it stays as well, so that there is no gap.
-        expired.refused ??= error.message;
-        break;
+        // An object is never without its wrapped keys; these are, when this is interrupted here.
+        for (const wrapped of besides.get(key) ?? []) await store.delete(wrapped.key);
+        report({ entriesDone: expired.removed });
       }
-      report({ entriesDone: expired.removed });
+      const there = new Set(ranges.map((r) => r.key));
+      for (const { key, of, storedAt } of wrappedKeys.filter((k) => !there.has(k.of))) {
+        const found = parseWalKey(source, of);
+        if (found?.kind === 'range' && mayGo({ ...found.range, storedAt })) await store.delete(key);
+      }
+    } catch (error) {
+      if (!isFailure(error, 'StoreDenied')) throw error;
+      // What comes after it stays as well, so that there is no gap.
+      expired.refused ??= error.message;
     }
   }
   return expired;

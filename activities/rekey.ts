@@ -4,6 +4,7 @@ import { Failure, isFailure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import { backupJsonName, plainName } from '../policies/recovery-point.ts';
 import { runActivity } from './failure.ts';
+import { type RekeyWalPage, type RekeyWalRequest, rekeyWalPage } from './rekey-wal.ts';
 
 /** What the recovery worker is given for this: an identity, and stores to which it may put wrapped keys, and nothing else. */
 export interface RekeyDependencies {
@@ -12,14 +13,9 @@ export interface RekeyDependencies {
   identity(): Promise<string>;
 }
 
-export interface RekeyRequest {
-  source: string;
+export interface RekeyRequest extends RekeyWalRequest {
   /** Default: every point of the source. */
   points?: string[];
-  /** Default: every copy of the policy. */
-  copies?: string[];
-  /** Go on behind this point. */
-  after: string | null;
 }
 
 /** Wrapped keys that stand in the way of a revocation: what `removeKeys` takes away. */
@@ -78,10 +74,20 @@ export function createRekeyActivities({ policy, keyStore, identity }: RekeyDepen
         page.moreProblems = page.problems.splice(problemsMax).length;
         return page;
       }),
+
+    /** The same for the archived WAL of a source. */
+    rekeyWal: (request: RekeyWalRequest): Promise<RekeyWalPage> =>
+      runActivity('rekey WAL', async (tools) => {
+        const counts = { objects: 0, added: 0, present: 0, unproven: 0, inLine: 0, moreProblems: 0 };
+        const page: RekeyWalPage = { ...counts, former: [], problems: [], after: null };
+        await rekeyWalPage({ policy, identity }, await openStores(request, page), request, page, tools);
+        page.moreProblems = page.problems.splice(problemsMax).length;
+        return page;
+      }),
   };
 
   /** Those that can be opened; what keeps the others from it is told. */
-  async function openStores({ source, copies }: RekeyRequest, page: RekeyPage): Promise<Store[]> {
+  async function openStores({ source, copies }: RekeyWalRequest, page: Pick<RekeyPage, 'problems'>): Promise<Store[]> {
     if (!plainName.safeParse(source).success) {
       throw new Failure('SourceUnknown', `${JSON.stringify(source)} is no name of a source.`, {
         next: 'Name a source.',

@@ -1,6 +1,6 @@
 import { listKeys, parseBackupJson } from '../engine/artifact/index.ts';
 import { pointsInStores } from '../engine/catalog/index.ts';
-import { type RemovedKeys, removeFormerKeys } from '../engine/keys/index.ts';
+import { type RemovedKeys, removeFormerKeys, removeFormerWalKeys } from '../engine/keys/index.ts';
 import { readBytes, type Store } from '../engine/stores/index.ts';
 import { durationSeconds } from '../policies/duration.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
@@ -12,6 +12,7 @@ import { type ExpiredPoint, type ExpireRequest, expirePoints } from './expire-po
 import { type ExpireWalRequest, expireWal } from './expire-wal.ts';
 import { runActivity } from './failure.ts';
 import type { FormerKeys } from './rekey.ts';
+import type { FormerWalKeys } from './rekey-wal.ts';
 import { type ObjectsOfCopy, removeDamaged } from './remove-damaged.ts';
 import { assertNotHeld, removePoint } from './remove-point.ts';
 import { storesOf } from './stores-of.ts';
@@ -35,6 +36,12 @@ export interface RevokedKeys extends RemovedKeys {
   copy: string;
 }
 
+/** The same of one copy of an object of WAL. */
+export interface RevokedWalKeys extends RemovedKeys {
+  key: string;
+  copy: string;
+}
+
 export type RetentionActivities = ReturnType<typeof createRetentionActivities>;
 
 /**
@@ -43,7 +50,8 @@ export type RetentionActivities = ReturnType<typeof createRetentionActivities>;
  */
 export function createRetentionActivities(deps: RetentionDependencies) {
   const { policy } = deps;
-  const { trusted } = policy.keys;
+  const { trusted, recipients } = policy.keys;
+  const revoking = { trusted, recipients };
 
   return {
     /**
@@ -102,8 +110,26 @@ export function createRetentionActivities(deps: RetentionDependencies) {
         const outcomes: RevokedKeys[] = [];
         for (const { pointId, copy, keep } of former) {
           signal.throwIfAborted();
-          const { removed, kept } = await revokeOne(source, pointId, copy, keep);
-          outcomes.push({ pointId, copy, removed, kept });
+          const remove = async (store: Store) => {
+            await assertNotHeld(store, pointPrefix(source, pointId));
+            return removeFormerKeys({ ...revoking, store, source, id: pointId, keep });
+          };
+          outcomes.push({ pointId, copy, ...(await toldWhy(copy, remove)) });
+          report({ entriesDone: outcomes.length });
+        }
+        return outcomes;
+      }),
+
+    /** The same for wrapped keys that lie beside objects of WAL. */
+    removeWalKeys: ({ source, former }: { source: string; former: FormerWalKeys[] }): Promise<RevokedWalKeys[]> =>
+      runActivity('revoke', async ({ report, signal }) => {
+        const outcomes: RevokedWalKeys[] = [];
+        for (const { key, copies, keep } of former) {
+          for (const copy of copies) {
+            signal.throwIfAborted();
+            const remove = async (store: Store) => removeFormerWalKeys({ ...revoking, store, source, key, keep });
+            outcomes.push({ key, copy, ...(await toldWhy(copy, remove)) });
+          }
           report({ entriesDone: outcomes.length });
         }
         return outcomes;
@@ -114,13 +140,12 @@ export function createRetentionActivities(deps: RetentionDependencies) {
       runActivity('expire WAL', ({ report, signal }) => expireWal(deps, request, { report, signal })),
   };
 
-  async function revokeOne(source: string, pointId: string, copy: string, keep: FormerKeys['keep']) {
+  /** Whatever is wrong with one of them keeps nobody from the others. */
+  async function toldWhy(copy: string, remove: (store: Store) => Promise<RemovedKeys>): Promise<RemovedKeys> {
     const store = await deps.store(copy);
     try {
-      await assertNotHeld(store, pointPrefix(source, pointId));
-      return await removeFormerKeys({ store, source, id: pointId, trusted, recipients: policy.keys.recipients, keep });
+      return await remove(store);
     } catch (error) {
-      // Whatever is wrong with one point keeps nobody from the others.
       if (!isFailure(error) || error.retryable) throw error;
       return { removed: [], kept: [{ name: 'all', why: error.message }] };
     }

@@ -55,7 +55,7 @@ export function addKey(program: Command, on: On): void {
       .description('who opens how many points, and which the present recipients do not open')
       .option('--copy <name>', 'in this copy only'),
     async (context, options, sources) =>
-      (await import('./commands/key.ts')).keyStatus(context, { sources, ...options }),
+      (await import('./commands/key-status.ts')).keyStatus(context, { sources, ...options }),
   );
   for (const [action, words] of [
     ['rotate', "wrap the keys of points for the policy's present recipients, in every copy"],

@@ -89,3 +89,29 @@ export function keyCoverage(points: PointKeys[], present: string[]): KeyCoverage
     former: points.filter((p) => p.recipients.some((r) => !present.includes(r))).map((p) => p.pointId),
   };
 }
+
+export interface WalCoverage {
+  objects: number;
+  /** Present recipients first, then former ones. */
+  opens: { recipient: string; present: boolean; objects: number }[];
+  /** How many some present recipient does not open. */
+  lacking: number;
+  /** How many somebody opens who is no present recipient. */
+  former: number;
+}
+
+/** The same of archived WAL, of which there is much: by how many objects are for the same recipients. */
+export function walCoverage(sets: { recipients: string[]; objects: number }[], present: string[]): WalCoverage {
+  const sum = (isMeant: (recipients: string[]) => boolean) =>
+    sets.reduce((n, s) => n + (isMeant(s.recipients) ? s.objects : 0), 0);
+  return {
+    objects: sum(() => true),
+    opens: [...new Set([...present, ...sets.flatMap((s) => s.recipients)])].map((recipient) => ({
+      recipient,
+      present: present.includes(recipient),
+      objects: sum((recipients) => recipients.includes(recipient)),
+    })),
+    lacking: sum((recipients) => !present.every((r) => recipients.includes(r))),
+    former: sum((recipients) => recipients.some((r) => !present.includes(r))),
+  };
+}

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { keyNumber } from './recovery-point.ts';
 import { lsnText, type WalRange } from './wal.ts';
 
 /** WAL as it lies in a store: the clear-text, signed first line of one object. See docs/format.md, section 9. */
@@ -93,6 +94,19 @@ export function walRangeKey(source: string, { timeline: t, start, end, until }: 
 
 export function walHistoryKey(source: string, t: number, unique: string): string {
   return `${walPrefix(source)}${hex(t, 8)}/history-${unique}.wal`;
+}
+
+/** Where further wrapped keys of an object of WAL lie: beside it, in a folder of the same name. */
+export function walKeysPrefix(key: string): string {
+  return `${key.slice(0, -'.wal'.length)}/`;
+}
+
+/** The key of the object of WAL that a wrapped key `key.N.age` is that of; null for whatever is none. */
+export function walOfWrappedKey(source: string, key: string): string | null {
+  const slash = key.lastIndexOf('/');
+  const wal = `${key.slice(0, slash)}.wal`;
+  const number = keyNumber(key.slice(slash + 1));
+  return number !== null && number > 1 && parseWalKey(source, wal) ? wal : null;
 }
 
 export type WalKey =

@@ -5,11 +5,13 @@ import { backupClass, level } from '../policies/recovery-point.ts';
 import type {
   BackupInput,
   RekeyInput,
+  RekeyState,
   RekeyTarget,
   RepairInput,
   RestoreInput,
   RetentionInput,
   ScheduledBackupInput,
+  SourceRekeyed,
   WalArchiveInput,
 } from './contracts.ts';
 
@@ -95,6 +97,15 @@ const rekeyInput = z.strictObject({
   revoke: z.boolean().optional(),
   operator: name,
   reason: name,
+  state: z
+    .strictObject({
+      sources: z.array(z.custom<SourceRekeyed>((value) => typeof value === 'object' && value !== null)),
+      target: z.int().min(0),
+      step: z.enum(['points', 'wal']),
+      after: z.string().nullable(),
+    } satisfies Fields<RekeyState>)
+    .default({ sources: [], target: 0, step: 'points', after: null }),
+  historyBudget: z.int().min(1).default(2_000),
 } satisfies Fields<RekeyInput>);
 
 /** The input of a backup, with its defaults. */
@@ -139,7 +150,9 @@ export function assertWalArchiveInput(input: WalArchiveInput): Required<WalArchi
   return assertFits(walArchiveInput, input, 'Give it as {"source": "NAME"}, or let backupctl policy apply start it.');
 }
 
-export function assertRekeyInput(input: RekeyInput): RekeyInput {
+export function assertRekeyInput(
+  input: RekeyInput,
+): RekeyInput & Required<Pick<RekeyInput, 'state' | 'historyBudget'>> {
   return assertFits(
     rekeyInput,
     input,

@@ -7,11 +7,11 @@ import {
   setCurrentDetails,
   setHandler,
   TemporalFailure,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { WalHostActivities } from '../activities/wal-host.ts';
 import type { WalWatchActivities } from '../activities/wal-watch.ts';
 import { queues } from '../policies/queues.ts';
+import { isSpent } from './budget.ts';
 import type { WalArchiveInput, WalArchiveState, WalArchiveStatus } from './contracts.ts';
 import { asJobFailure } from './failure.ts';
 import { assertWalArchiveInput } from './inputs.ts';
@@ -40,7 +40,7 @@ export async function walArchive(input: WalArchiveInput): Promise<void> {
   let archive: Archive | null = null;
   try {
     const { host } = await planWal({ source });
-    archive = { ...wanted, state, host, show, isOver: () => isOver(wanted.historyBudget) };
+    archive = { ...wanted, state, host, show, isOver: () => isSpent(wanted.historyBudget) };
     await both(archive);
   } catch (error) {
     if (!root.consideredCancelled) throw asJobFailure(error);
@@ -69,11 +69,6 @@ async function giveUp(source: string, host: string | undefined): Promise<void> {
   await createNotes(source).now(
     (['archiving', 'slot', 'copies', 'gap'] as const).map((about) => ({ about, problem: null })),
   );
-}
-
-function isOver(historyBudget: number): boolean {
-  const { continueAsNewSuggested, historyLength } = workflowInfo();
-  return continueAsNewSuggested || historyLength > historyBudget;
 }
 
 function describe(source: string, { streaming: how, error, copies }: WalArchiveState): string {

@@ -1,9 +1,7 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
-import { Failure, failureTypes, isFailure } from '../../policies/failure.ts';
+import { Failure, failureTypes } from '../../policies/failure.ts';
 import type { Policy } from '../../policies/policy.ts';
 import { queues } from '../../policies/queues.ts';
-import { keyName, pointPrefix } from '../../policies/recovery-point.ts';
-import { type KeyCoverage, keyCoverage, type PointKeys } from '../../policies/rekey.ts';
 import {
   type RekeyInput,
   type RekeyResult,
@@ -41,10 +39,6 @@ export async function rekey(context: Context, options: RekeyOptions): Promise<nu
   for (const copy of from ?? []) copyPolicy(policy, copy);
   const targets = await targetsOf(context, policy, options);
   const input: RekeyInput = { targets, ...(from ? { copies: from } : {}), revoke: action === 'revoke', ...person };
-  const archived = targets.filter((t) =>
-    policy.sources.some((s) => s.name === t.source && s.kind === 'postgres-physical'),
-  );
-  if (archived.length > 0) context.out.note(walStays(archived.map((t) => t.source)));
   const started = await start(context, input);
   const { out } = context;
   if (!wait) {
@@ -54,14 +48,9 @@ export async function rekey(context: Context, options: RekeyOptions): Promise<nu
   const result = await follow<RekeyResult>(context, { started, line: async () => 'wrapping keys anew' });
   out.result({ ...started, ...result }, () => render(result, out.paint));
   if (result.sources.some((s) => s.problems.length > 0)) return failureTypes.KeyWrong.exitCode;
-  if (result.sources.some((s) => s.revoked !== null && s.kept.length + s.unproven > 0))
+  if (result.sources.some((s) => s.revoked !== null && s.kept.length + s.unproven + s.wal.unproven + s.wal.inLine > 0))
     return failureTypes.RuleBreached.exitCode;
   return undefined;
-}
-
-/** What is archived of a cluster's WAL carries its key in its signed first line, which nobody can change. */
-function walStays(sources: string[]): string {
-  return `! The WAL of ${sources.join(', ')} that is archived already stays sealed for whom it was sealed for. Keep their identities, beside the new one in keys.identity, one a line, for as long as a moment between points may be asked for.`;
 }
 
 async function start(context: Context, input: RekeyInput): Promise<{ workflowId: string; runId: string }> {
@@ -115,8 +104,8 @@ async function targetsOf(context: Context, policy: Policy, { names, host }: Reke
 function render({ sources }: RekeyResult, paint: Context['out']['paint']): string {
   const rows = sources.map((s) => [
     s.source,
-    String(s.points),
-    `${s.added} added\n${s.present} there already`,
+    s.wal.objects === 0 ? String(s.points) : `${s.points}\n${s.wal.objects} of WAL`,
+    `${s.added + s.wal.added} added\n${s.present + s.wal.present} there already`,
     s.revoked === null
       ? 'not asked for'
       : `${s.revoked} taken away${s.kept.length > 0 ? `\n${s.kept.length + s.moreKept} stay` : ''}`,
@@ -133,7 +122,7 @@ function render({ sources }: RekeyResult, paint: Context['out']['paint']): strin
 }
 
 function words(
-  { source, problems, moreProblems, kept, moreKept, unproven }: SourceRekeyed,
+  { source, problems, moreProblems, kept, moreKept, unproven, wal, revoked }: SourceRekeyed,
   list: (lines: string[], more: number) => string[],
   paint: Context['out']['paint'],
 ): string[] {
@@ -145,90 +134,17 @@ function words(
           ...list(kept, moreKept),
         ]
       : []),
-    ...(unproven > 0
+    ...(revoked !== null && wal.inLine > 0
       ? [
-          `${paint('yellow', '!')} ${source}: ${unproven} points have former keys that are not taken away: the recovery worker has no identity of a present recipient, to show that the new key opens.`,
+          `${paint('yellow', '!')} ${source}: ${wal.inLine} objects of WAL open for former recipients, too, by the key in their signed line, which nobody can change.`,
+          '    They go by themselves: WAL expires with the points that need it. "backupctl key status" counts those that are left.',
+        ]
+      : []),
+    ...(unproven + wal.unproven > 0
+      ? [
+          `${paint('yellow', '!')} ${source}: ${unproven} points and ${wal.unproven} objects of WAL have former keys that are not taken away: the recovery worker has no identity of a present recipient, to show that the new key opens.`,
           '    Name such an identity in keys.identity (several stand one a line), restart the worker, and run it again.',
         ]
       : []),
   ];
-}
-
-interface StatusRow extends KeyCoverage {
-  source: string;
-  copy: string;
-  /** What lies there but does not count. */
-  problems: string[];
-}
-
-/** Who opens how many points, by source and copy, by what the wrapped keys say; nothing is opened for it. */
-export async function keyStatus(
-  context: Context,
-  options: { sources: string[]; copy?: string },
-): Promise<number | undefined> {
-  const policy = await context.policy();
-  const { recipients } = policy.keys;
-  const sources = options.sources.length > 0 ? options.sources.map((s) => sourceNamed(policy, s)) : policy.sources;
-  const copies = options.copy === undefined ? policy.copies : [copyPolicy(policy, options.copy)];
-  const rows: StatusRow[] = [];
-  const unread: { copy: string; error: string }[] = [];
-  for (const { name: copy } of copies) {
-    try {
-      for (const { name } of sources) rows.push(await statusOf(context, policy, name, copy));
-    } catch (error) {
-      if (!isFailure(error)) throw error;
-      unread.push({ copy, error: error.message });
-    }
-  }
-  const { out } = context;
-  out.result({ recipients, status: rows, unread }, () =>
-    [
-      table(
-        ['source', 'copy', 'points', 'opened by', 'lacking', 'former'],
-        rows.map((r) => [
-          r.source,
-          r.copy,
-          String(r.points),
-          r.opens.map((o) => `${short(o.recipient)}${o.present ? '' : ' (former)'}: ${o.points}`).join('\n'),
-          r.lacking.length === 0 ? out.paint('green', 'none') : out.paint('red', String(r.lacking.length)),
-          r.former.length === 0 ? out.paint('green', 'none') : out.paint('yellow', String(r.former.length)),
-        ]),
-      ),
-      ...unread.map((u) => `${out.paint('red', '✗')} ${u.copy}: ${u.error}`),
-      ...(rows.some((r) => r.lacking.length > 0)
-        ? ['Lacking: points that a present recipient does not open. "backupctl key rotate" wraps their keys anew.']
-        : []),
-      ...(rows.some((r) => r.former.length > 0)
-        ? [
-            'Former: points that somebody opens who is no recipient any more. "backupctl key revoke" takes those keys away.',
-          ]
-        : []),
-    ].join('\n'),
-  );
-  return unread.length > 0 ? failureTypes.StoreUnreachable.exitCode : undefined;
-}
-
-async function statusOf(context: Context, policy: Policy, source: string, copy: string): Promise<StatusRow> {
-  const { publishedIn } = await import('../../engine/catalog/index.ts');
-  const { readWrappedKey } = await import('../../engine/artifact/index.ts');
-  const store = await context.store(copy);
-  const { trusted, recipients } = policy.keys;
-  const problems: string[] = [];
-  const points: PointKeys[] = [];
-  const onProblem = (problem: string) => problems.push(problem);
-  await store.check();
-  for await (const { backup, keys } of publishedIn({ store, trusted, below: `${source}/`, onProblem })) {
-    const prefix = pointPrefix(source, backup.id);
-    const found = new Set<string>(keys.includes(keyName) ? backup.encryption.recipients : []);
-    for (const name of keys.filter((k) => k !== keyName)) {
-      for (const recipient of (await readWrappedKey({ store, prefix, backup }, name)).recipients) found.add(recipient);
-    }
-    points.push({ pointId: backup.id, recipients: [...found] });
-  }
-  return { source, copy, ...keyCoverage(points, recipients), problems };
-}
-
-/** Enough to tell recipients apart. */
-function short(recipient: string): string {
-  return recipient.length <= 20 ? recipient : `${recipient.slice(0, 12)}…${recipient.slice(-6)}`;
 }

@@ -42,9 +42,10 @@ export {
   readWalHeader,
   type WalReading,
   type WalWriter,
+  walKeyPlace,
 } from './wal-object.ts';
 export { readWholeWal } from './wal-whole.ts';
-export { listKeys, openWrappedKey, readWrappedKey, type WrappedKey } from './wrapped-keys.ts';
+export { type KeyPlace, listKeys, openWrappedKey, readWrappedKey, type WrappedKey } from './wrapped-keys.ts';
 export {
   type ArtifactWriter,
   blockOf,

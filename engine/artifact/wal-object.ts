@@ -4,6 +4,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Failure } from '../../policies/failure.ts';
+import { keyName } from '../../policies/recovery-point.ts';
 import {
   isAtItsKey,
   parseWalKey,
@@ -11,15 +12,17 @@ import {
   type WalHeader,
   walFormat,
   walHeader,
+  walKeysPrefix,
 } from '../../policies/wal-bundle.ts';
 import type { Store } from '../stores/index.ts';
 import { syncDirectory } from './files.ts';
 import { acquireFramePool } from './frame-pool.ts';
-import { generatePointKey, keyCheckOf, type SigningKey, unwrapKey, wrapKey } from './keys.ts';
+import { generatePointKey, keyCheckOf, type SigningKey, wrapKey } from './keys.ts';
 import { frameBytesMax } from './limits.ts';
 import { createSealedFile, orFull } from './sealed-file.ts';
 import { signatureOf, verifies } from './signed.ts';
 import { openStream } from './tink.ts';
+import { type KeyPlace, openPointKey } from './wrapped-keys.ts';
 import { compressionLevel } from './writer.ts';
 import { parseWrittenJson } from './written-json.ts';
 
@@ -225,15 +228,22 @@ export interface OpenWal extends WalObject {
   read(offset: number, length: number): Promise<Buffer>;
 }
 
+/** Where its wrapped keys are: the first one in its line, those of rotation beside it. */
+export function walKeyPlace({ store, key }: Pick<WalReading, 'store' | 'key'>, header: WalHeader): WalKeyPlace {
+  const { recipients, key: wrapped } = header.encryption;
+  const first = { name: keyName, wrapped: Buffer.from(wrapped, 'base64'), recipients };
+  return { store, prefix: walKeysPrefix(key), backup: header, first };
+}
+
+type WalKeyPlace = Required<KeyPlace>;
+
 /** Opens one for reading; everything that it returns has been authenticated. Throws KeyWrong, and as readWalHeader. */
 export async function openWal(reading: WalReading, identity: string): Promise<OpenWal> {
   const { store, key, signal } = reading;
   const object = await readWalHeader(reading);
   const { header, lineBytes } = object;
-  const { encryption, cipher, frames, content, id } = header;
-  const pointKey = await unwrapKey(Buffer.from(encryption.key, 'base64'), identity, encryption.recipients);
-  if (keyCheckOf(pointKey, id) !== encryption.keyCheck)
-    throw corrupt(key, 'its key is not the one that was signed for');
+  const { cipher, frames, content, id } = header;
+  const pointKey = await openPointKey(walKeyPlace({ store, key }, header), identity);
   const stream = await openStream({
     key: pointKey,
     associatedData: `${id}/wal`,

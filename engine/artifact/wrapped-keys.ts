@@ -16,9 +16,11 @@ type Described = Pick<SealedPoint, 'id' | 'encryption'>;
 
 export interface KeyPlace {
   store: Store;
-  /** Of the point, ending in '/'. */
+  /** Of the point, ending in '/'; of an object of WAL, walKeysPrefix(). */
   prefix: string;
   backup: Described;
+  /** `key.1.age`, where it does not lie there as an object but in what is signed. */
+  first?: WrappedKey;
 }
 
 /** The names of the wrapped keys that lie beside a point, the newest first. */
@@ -32,7 +34,8 @@ export async function listKeys({ store, prefix }: Omit<KeyPlace, 'backup'>): Pro
 }
 
 /** Reads one; what is too large to be one comes without its bytes. Throws ObjectMissing. */
-export async function readWrappedKey({ store, prefix, backup }: KeyPlace, name: string): Promise<WrappedKey> {
+export async function readWrappedKey({ store, prefix, backup, first }: KeyPlace, name: string): Promise<WrappedKey> {
+  if (name === keyName && first) return first;
   const wrapped = await readBytes(store, prefix + name).catch((error: unknown) => {
     if (!isFailure(error, 'Corrupt')) throw error;
     return Buffer.alloc(0);

@@ -1,3 +1,4 @@
-/** Wrapped keys of points: wrapped anew for other recipients, and those that are former taken away. */
+/** Wrapped keys of points and of WAL: wrapped anew for other recipients, and those that are former taken away. */
 export { rekeyPoint } from './rekey-point.ts';
-export { type RemovedKeys, removeFormerKeys } from './remove-keys.ts';
+export { recipientsOfWal, rekeyWal, type WalInCopies, walInCopies } from './rekey-wal.ts';
+export { type RemovedKeys, removeFormerKeys, removeFormerWalKeys } from './remove-keys.ts';

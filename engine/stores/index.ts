@@ -1,4 +1,5 @@
 export { createDirectoryStore } from './directory/store.ts';
+export { mergeLists } from './merge.ts';
 export { openStore } from './open.ts';
 export { bytesSource, fileSource, type GrowingFile } from './put-source.ts';
 export { readBytes, type VerifyObjectOptions, verifyObject } from './read.ts';

@@ -209,33 +209,11 @@ export function openSealed(point, key, role) {
  */
 export function unlock(point, { identities, keys }) {
   for (const key of keys) if (keyFits(key, point.backup)) return key;
-  const files = readdirSync(point.folder).filter((name) => /^key\.[1-9]\d{0,8}\.age$/.test(name));
-  const number = (/** @type {string} */ name) => Number(name.split('.')[1]);
-  files.sort((a, b) => number(b) - number(a));
-  if (files.length === 0)
+  const wrapped = wrappedKeys(point.folder, point.name, point.backup.encryption.recipients);
+  if (wrapped.length === 0)
     throw damaged(`${point.name} has no wrapped key (key.1.age).`, 'Use another copy of this recovery point.');
-  /** @type {unknown} */
-  let broken = null;
-  /** @type {Set<string>} */
-  const recipients = new Set();
-  for (const file of files) {
-    const name = `${point.name}/${file}`;
-    try {
-      const wrapped = readSmall(join(point.folder, file), name, keyBytesMax);
-      const text = openAge(wrapped, identities, name)?.toString('latin1');
-      if (text === undefined) {
-        const says = file === 'key.1.age' ? point.backup.encryption.recipients : recipientsNamedIn(wrapped);
-        for (const recipient of says) recipients.add(recipient);
-        continue;
-      }
-      const key = parseKey(text);
-      if (key && keyFits(key, point.backup)) return key;
-      broken ??= damaged(`${name} holds another key than the one that sealed the point.`);
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      broken ??= error;
-    }
-  }
+  const { key, broken, recipients } = openAny(wrapped, identities, point.backup);
+  if (key) return key;
   if (broken) throw broken;
   const mine = identities.map((i) => i.recipient).join(', ');
   const sealedFor = [...recipients].join(', ') || 'somebody whom it does not name';
@@ -250,6 +228,55 @@ export function unlock(point, { identities, keys }) {
     `${point.name} does not open: it is sealed for ${sealedFor}; your identities are those of ${mine}.`,
     'Use the identity of one of those recipients.',
   );
+}
+
+/** @typedef {{ name: string, read: () => Buffer, recipients: string[] | null }} Wrapped recipients: null when it says so itself */
+
+/**
+ * The files key.N.age of a folder, the newest first; none where there is no such folder.
+ *
+ * @param {string} folder @param {string} place what it is called @param {string[]} [recipients] whom the first one is for
+ * @returns {Wrapped[]}
+ */
+export function wrappedKeys(folder, place, recipients = []) {
+  if (!existsSync(folder)) return [];
+  const files = readdirSync(folder).filter((name) => /^key\.[1-9]\d{0,8}\.age$/.test(name));
+  const number = (/** @type {string} */ name) => Number(name.split('.')[1]);
+  files.sort((a, b) => number(b) - number(a));
+  return files.map((file) => ({
+    name: `${place}/${file}`,
+    read: () => readSmall(join(folder, file), `${place}/${file}`, keyBytesMax),
+    recipients: file === 'key.1.age' ? recipients : null,
+  }));
+}
+
+/**
+ * The key in the first of them that opens; else what is wrong with those that are damaged, and whom all are for.
+ *
+ * @param {Wrapped[]} wrapped @param {Keyring['identities']} identities @param {{ id: string, encryption: { keyCheck: string } }} sealed
+ */
+export function openAny(wrapped, identities, sealed) {
+  /** @type {unknown} */
+  let broken = null;
+  /** @type {Set<string>} */
+  const recipients = new Set();
+  for (const one of wrapped) {
+    try {
+      const bytes = one.read();
+      const text = openAge(bytes, identities, one.name)?.toString('latin1');
+      if (text === undefined) {
+        for (const recipient of one.recipients ?? recipientsNamedIn(bytes)) recipients.add(recipient);
+        continue;
+      }
+      const key = parseKey(text);
+      if (key && keyFits(key, sealed)) return { key, broken, recipients };
+      broken ??= damaged(`${one.name} holds another key than the one that sealed it.`);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      broken ??= error;
+    }
+  }
+  return { key: null, broken, recipients };
 }
 
 /** 64 hex digits. @param {string} text */

@@ -1,8 +1,7 @@
 import { closeSync, ftruncateSync, openSync, readdirSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { openAge } from './age.mjs';
 import { contentsOf } from './frames.mjs';
-import { foldersIn, isCount, keyFits, parseKey, parseWritten, signatureFits } from './point.mjs';
+import { foldersIn, isCount, keyFits, openAny, parseWritten, signatureFits, wrappedKeys } from './point.mjs';
 import { damaged, exitCodes, Problem } from './problem.mjs';
 import { openObject, readSome, SealedFile } from './sealed.mjs';
 import { createProgress, print, say, shellWord, size } from './text.mjs';
@@ -166,18 +165,29 @@ function openWalFile(file, { trusted, keyring }) {
   const says = file.history ? line.kind === 'history' : line.kind === 'range' && isRangeOf(line, file);
   if (!says || line.timeline !== Number.parseInt(file.timeline, 16) || !file.name.startsWith(`${line.source.name}/`))
     throw damaged(`${file.name} is that of ${line.id}.`);
-  const opened = openAge(Buffer.from(line.encryption.key, 'base64'), keyring.identities, file.name);
-  const key = opened && parseKey(opened.toString('latin1'));
-  if (!key)
-    throw new Problem(
-      'usage',
-      `${file.name} does not open: it is sealed for ${line.encryption.recipients.join(', ')}.`,
-      'Give --identity FILE, for one of those recipients.',
-    );
-  if (!keyFits(key, line)) throw damaged(`${file.name} holds another key than the one that sealed it.`);
+  const key = unlockWal(file, line, keyring);
   const associatedData = `${line.id}/wal`;
   const options = { key, associatedData, bytes: line.cipher.bytes, name: file.name, start: lineBytes };
   return { line, sealed: new SealedFile(file.file, options) };
+}
+
+/** By the key in its line, or by one that lies beside it. @param {WalFile} file @param {WalLine} line @param {Access['keyring']} keyring */
+function unlockWal({ file, name }, line, { identities, keys }) {
+  for (const key of keys) if (keyFits(key, line)) return key;
+  const inLine = {
+    name,
+    read: () => Buffer.from(line.encryption.key, 'base64'),
+    recipients: line.encryption.recipients,
+  };
+  const besides = wrappedKeys(file.slice(0, -'.wal'.length), name.slice(0, -'.wal'.length));
+  const { key, broken, recipients } = openAny([inLine, ...besides], identities, line);
+  if (key) return key;
+  if (broken) throw broken;
+  throw new Problem(
+    'usage',
+    `${name} does not open: it is sealed for ${[...recipients].join(', ')}.`,
+    'Give --identity FILE, for one of those recipients.',
+  );
 }
 
 /** @param {WalLine} line @param {WalFile} file */

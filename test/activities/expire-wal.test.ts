@@ -4,7 +4,7 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { createRetentionActivities } from '../../activities/retention.ts';
 import { bytesSource, type Store } from '../../engine/stores/index.ts';
 import { Failure } from '../../policies/failure.ts';
-import { parseWalKey, walRangeKey } from '../../policies/wal-bundle.ts';
+import { parseWalKey, walKeysPrefix, walRangeKey } from '../../policies/wal-bundle.ts';
 import type { WalExpired } from '../../workflows/contracts.ts';
 import { makePoint, makeStores, publish, trusted } from '../engine/catalog/points.ts';
 import { policyOf } from '../policies/policies.ts';
@@ -110,6 +110,26 @@ describe('expiring WAL', () => {
     expect([removed, refused]).toEqual([2, expect.stringContaining('is locked in far')]);
     expect(await left(stores[0])).toEqual(['300']);
     expect(await left(stores[1])).toEqual(['100', '200', '300']);
+  });
+
+  test('takes the wrapped keys of a range with it, also those that an interrupted run has left', async () => {
+    const keyOf = (start: bigint, end: bigint) => `${walKeysPrefix(range(start, end))}key.2.age`;
+    for (const store of stores) {
+      for (const [start, end] of [
+        [0x80n, 0x100n],
+        [0x100n, 0x200n],
+        [0x300n, 0x400n],
+        [0x400n, 0x500n],
+      ] as const)
+        await store.put(keyOf(start, end), bytes, {});
+    }
+    expect(await expire('0/300')).toEqual({ removed: 4, bytes: 4 * bytes.bytes, refused: null });
+    for (const store of stores) {
+      const keys: string[] = [];
+      for await (const { key } of store.list('shop/wal/')) if (key.endsWith('.age')) keys.push(key);
+      // Beside what is needed, and beside what is lost there and can be put again.
+      expect(keys).toEqual([keyOf(0x300n, 0x400n), keyOf(0x400n, 0x500n)]);
+    }
   });
 
   test('fails, having removed nothing, when a store cannot be read', async () => {

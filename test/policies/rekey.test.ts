@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { keyNumber } from '../../policies/recovery-point.ts';
-import { type FoundKey, keyCoverage, lockOfKey, planRekey } from '../../policies/rekey.ts';
+import { type FoundKey, keyCoverage, lockOfKey, planRekey, walCoverage } from '../../policies/rekey.ts';
 
 const copies = ['disk', 'east', 'west'];
 const ann = ['age1ann'];
@@ -131,6 +131,23 @@ describe('who opens what', () => {
       ],
       lacking: ['a'],
       former: ['a', 'b'],
+    });
+  });
+
+  test('is counted of WAL by how many objects are for the same people', () => {
+    const sets = [
+      { recipients: ann, objects: 300 },
+      { recipients: [...ann, ...ben], objects: 20 },
+      { recipients: ben, objects: 1 },
+    ];
+    expect(walCoverage(sets, ben)).toEqual({
+      objects: 321,
+      opens: [
+        { recipient: 'age1ben', present: true, objects: 21 },
+        { recipient: 'age1ann', present: false, objects: 320 },
+      ],
+      lacking: 300,
+      former: 320,
     });
   });
 });

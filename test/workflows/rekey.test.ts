@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { RekeyPage } from '../../activities/rekey.ts';
+import type { RekeyWalPage } from '../../activities/rekey-wal.ts';
 import type { RekeyInput, RekeyResult } from '../../workflows/contracts.ts';
 import { causes, Stage } from './stage.ts';
 import { failure, type StandIns } from './stand-ins.ts';
@@ -24,6 +25,10 @@ const page = (more: Partial<RekeyPage>): RekeyPage => {
   const none = { points: 0, added: 0, present: 0, unproven: 0, moreProblems: 0, after: null };
   return { ...none, former: [], problems: [], ...more };
 };
+const walPage = (more: Partial<RekeyWalPage>): RekeyWalPage => {
+  const none = { objects: 0, added: 0, present: 0, unproven: 0, inLine: 0, moreProblems: 0, after: null };
+  return { ...none, former: [], problems: [], ...more };
+};
 const former = (pointId: string, copy = 'west') => ({
   pointId,
   copy,
@@ -41,6 +46,7 @@ describe('wrapping keys anew', () => {
         points: 3,
         added: 7,
         present: 2,
+        wal: { objects: 0, added: 0, present: 0, unproven: 0, inLine: 0 },
         revoked: null,
         kept: [],
         moreKept: 0,
@@ -58,7 +64,7 @@ describe('wrapping keys anew', () => {
   test('takes no former key away unless that was asked for', async () => {
     steps.on('rekeyPoints', () => page({ points: 1, former: [former('shop-1')] }));
     await run();
-    expect(steps.done).toEqual(['rekeyPoints']);
+    expect(steps.done).toEqual(['rekeyPoints', 'rekeyWal']);
   });
 
   test('takes former keys away by the role that removes, and tells which stay and why', async () => {
@@ -70,6 +76,60 @@ describe('wrapping keys anew', () => {
     const { sources } = await run({ revoke: true });
     expect(inputsOf('removeKeys')).toEqual([{ source: 'shop', former: [former('shop-1'), former('shop-2')] }]);
     expect(sources[0]).toMatchObject({ revoked: 1, kept: ['shop-2 in west: key.1.age, locked until 2027'] });
+  });
+
+  test('goes on with the archived WAL, page by page, unless only points were named', async () => {
+    const pages = [
+      walPage({ objects: 2_000, added: 6_000, after: 'w-1', inLine: 2_000 }),
+      walPage({ objects: 3, present: 9 }),
+    ];
+    steps.on('rekeyWal', () => pages.shift() ?? walPage({}));
+    const { sources } = await run({ targets: [{ source: 'shop' }, { source: 'docs', points: ['docs-1'] }] });
+    expect(sources.map((s) => s.wal)).toEqual([
+      { objects: 2_003, added: 6_000, present: 9, unproven: 0, inLine: 2_000 },
+      { objects: 0, added: 0, present: 0, unproven: 0, inLine: 0 },
+    ]);
+    expect(inputsOf('rekeyWal')).toEqual([
+      { source: 'shop', after: null },
+      { source: 'shop', after: 'w-1' },
+    ]);
+  });
+
+  test('takes former keys beside WAL away by the role that removes, and tells which stay and why', async () => {
+    const beside = { key: 'shop/wal/1.wal', copies: ['east', 'west'], keep: former('').keep };
+    steps.on('rekeyWal', () => walPage({ objects: 1, former: [beside] }));
+    steps.on('removeWalKeys', () => [
+      { key: beside.key, copy: 'east', removed: ['key.2.age'], kept: [] },
+      { key: beside.key, copy: 'west', removed: [], kept: [{ name: 'key.2.age', why: 'locked until 2027' }] },
+    ]);
+    expect((await run()).sources[0]).toMatchObject({ revoked: null, kept: [] });
+    expect((await run({ revoke: true })).sources[0]).toMatchObject({
+      revoked: 1,
+      kept: ['shop/wal/1.wal in west: key.2.age, locked until 2027'],
+    });
+    expect(inputsOf('removeWalKeys')).toEqual([{ source: 'shop', former: [beside] }]);
+  });
+
+  test('goes on in new runs when there is much, each with a short history, and loses nothing', async () => {
+    const names = ['shop', 'docs'];
+    const pages = 30;
+    steps.on('rekeyPoints', () => page({ points: 1, problems: ['west does not answer'] }));
+    steps.on('rekeyWal', ({ after }) => {
+      const next = Number(after ?? 0) + 1;
+      return walPage({ objects: 10, added: 20, after: next < pages ? String(next) : null });
+    });
+    const handle = await start({ targets: names.map((source) => ({ source })), historyBudget: 60 });
+    const { sources } = (await handle.result()) as RekeyResult;
+    expect(sources.map((s) => [s.source, s.points, s.wal.objects, s.wal.added, s.problems])).toEqual(
+      names.map((name) => [name, 1, 10 * pages, 20 * pages, ['west does not answer']]),
+    );
+    const asked = names.flatMap((source) =>
+      Array.from({ length: pages }, (_, i) => ({ source, after: i === 0 ? null : String(i) })),
+    );
+    expect(inputsOf('rekeyWal')).toEqual(asked);
+    const runs = await stage.eventsByRun(handle);
+    expect(runs.length).toBeGreaterThan(2);
+    expect(Math.max(...runs)).toBeLessThan(100);
   });
 
   test('goes on with the other sources when one fails, and with other copies when one is away, told of once', async () => {

@@ -1,5 +1,11 @@
 import { setTimeout } from 'node:timers/promises';
-import { Client, Connection, WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
+import {
+  Client,
+  Connection,
+  WorkflowFailedError,
+  type WorkflowHandle,
+  type WorkflowHandleWithFirstExecutionRunId,
+} from '@temporalio/client';
 import {
   DefaultLogger,
   type LogEntry,
@@ -80,13 +86,24 @@ export class Stage {
   }
 
   /** Starts a workflow by its name, as the command line does. */
-  start(type: string, input: unknown): Promise<WorkflowHandle> {
+  start(type: string, input: unknown): Promise<WorkflowHandleWithFirstExecutionRunId> {
     this.started += 1;
     return this.client.workflow.start(type, {
       workflowId: `${type}/${this.started}`,
       taskQueue: queues.coordination,
       args: input === undefined ? [] : [input],
     });
+  }
+
+  /** How many events each run has of a workflow that goes on in new runs. */
+  async eventsByRun(handle: WorkflowHandleWithFirstExecutionRunId): Promise<number[]> {
+    const counts: number[] = [];
+    for (let runId: string | null = handle.firstExecutionRunId; runId !== null; ) {
+      const { events } = await this.client.workflow.getHandle(handle.workflowId, runId).fetchHistory();
+      counts.push(events?.length ?? 0);
+      runId = events?.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? null;
+    }
+    return counts;
   }
 }
 

@@ -74,8 +74,9 @@ const places: Record<string, Step[]> = {
     'expireWal',
     'removeDamaged',
     'removeKeys',
+    'removeWalKeys',
   ],
-  [queues.recovery('local')]: ['locatePoint', 'restorePoint', 'discardRestore', 'rekeyPoints'],
+  [queues.recovery('local')]: ['locatePoint', 'restorePoint', 'discardRestore', 'rekeyPoints', 'rekeyWal'],
 };
 
 /**
@@ -221,6 +222,19 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
     moreProblems: 0,
     after: null,
   }),
+  rekeyWal: () => ({
+    objects: 0,
+    added: 0,
+    present: 0,
+    unproven: 0,
+    inLine: 0,
+    former: [],
+    problems: [],
+    moreProblems: 0,
+    after: null,
+  }),
+  removeWalKeys: ({ former }) =>
+    former.flatMap(({ key, copies }) => copies.map((copy) => ({ key, copy, removed: ['key.2.age'], kept: [] }))),
   removeKeys: ({ former }) => former.map(({ pointId, copy }) => ({ pointId, copy, removed: ['key.1.age'], kept: [] })),
   concludeExpiry: () => {},
   discardStaging: () => {},

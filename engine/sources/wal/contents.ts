@@ -1,6 +1,6 @@
 import { isFailure } from '../../../policies/failure.ts';
 import { compare, lsnOf, type TimelineHistory, type WalRange } from '../../../policies/wal.ts';
-import { parseWalKey, walPrefix } from '../../../policies/wal-bundle.ts';
+import { parseWalKey, walOfWrappedKey, walPrefix } from '../../../policies/wal-bundle.ts';
 import { readWalHeader } from '../../artifact/index.ts';
 import type { Store } from '../../stores/index.ts';
 import type { ArchiveEnd } from './archive.ts';
@@ -13,12 +13,23 @@ export interface StoredRange extends WalRange {
   storedAt: string;
 }
 
+/** A wrapped key beside an object of WAL, which need not be there. */
+export interface StoredWrappedKey {
+  key: string;
+  /** The object's key. */
+  of: string;
+  /** The store's clock, ISO-8601. */
+  storedAt: string;
+}
+
 /** What a store holds of a source's WAL. */
 export interface WalContents {
   /** By the names alone. */
   ranges: StoredRange[];
   /** As their signed first lines say. */
   histories: (TimelineHistory & { key: string })[];
+  /** What rotation has laid beside objects of WAL. */
+  wrappedKeys: StoredWrappedKey[];
   /** Keys below the WAL of this source that are none of ours. */
   strangers: string[];
 }
@@ -50,14 +61,18 @@ export async function listWal({
   signal,
   onDamage,
 }: ContentsOptions & OnDamage): Promise<WalContents> {
-  const contents: WalContents = { ranges: [], histories: [], strangers: [] };
+  const contents: WalContents = { ranges: [], histories: [], wrappedKeys: [], strangers: [] };
   const historyKeys = new Map<number, string>();
   for await (const { key, bytes, modifiedAt: storedAt } of store.list(walPrefix(source))) {
     signal?.throwIfAborted();
     const found = parseWalKey(source, key);
     if (found?.kind === 'range') contents.ranges.push({ ...found.range, key, bytes, storedAt });
     else if (found) historyKeys.set(found.timeline, key);
-    else contents.strangers.push(key);
+    else {
+      const of = walOfWrappedKey(source, key);
+      if (of !== null) contents.wrappedKeys.push({ key, of, storedAt });
+      else contents.strangers.push(key);
+    }
   }
   for (const [timeline, key] of historyKeys) {
     const object = await readWalHeader({ store, source, key, trusted, ...(signal ? { signal } : {}) }).catch(
