@@ -8,6 +8,7 @@ import {
   recipientOf,
   type SigningKey,
 } from '../../engine/artifact/index.ts';
+import { rekeyWal, walInCopies } from '../../engine/keys/index.ts';
 import { replicationOf } from '../../engine/sources/postgres/connection.ts';
 import { type ArchiveProgress, archiveWal } from '../../engine/sources/wal/archive.ts';
 import { endOf, listWal, type WalContents } from '../../engine/sources/wal/contents.ts';
@@ -132,3 +133,20 @@ export async function startArchive(
 /** Looks at all of the place's archive; without an identity at what is in clear. */
 export const verified = (wal: WalPlace, identity: string | undefined = wal.identity) =>
   verifyWal({ store: wal.store, source: 'cluster', trusted: wal.trusted, ...(identity ? { identity } : {}) });
+
+/** Wraps the keys of all of the place's WAL for somebody else, whose identity it returns, and who opens all of it then. */
+export async function handOver({ store, trusted, identity }: WalPlace): Promise<string> {
+  const successor = await generateIdentity();
+  const recipients = [await recipientOf(successor)];
+  const onFailure = (_: Store, error: unknown) => {
+    throw error;
+  };
+  for await (const object of walInCopies([store], 'cluster', { onFailure })) {
+    const { copies } = await rekeyWal({
+      ...{ source: 'cluster', object, trusted, identity, recipients },
+      lockMode: () => undefined,
+    });
+    if (copies.some((c) => c.state !== 'added')) throw new Error(`${object.key} has no key for them`);
+  }
+  return successor;
+}

@@ -13,7 +13,7 @@ import type { RecoveryTarget } from '../../policies/wal-plan.ts';
 import { makePlace, type Place } from '../engine/artifact/sealing.ts';
 import { sealSource } from '../engine/sources/conformance.ts';
 import { type Cluster, makeCluster, password, postgresBinDirs, runSql, withServer } from './source-physical-fixture.ts';
-import { makeWalPlace, startArchive, type WalPlace } from './wal-fixture.ts';
+import { handOver, makeWalPlace, startArchive, type WalPlace } from './wal-fixture.ts';
 
 const binDirs = await postgresBinDirs();
 process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
@@ -54,6 +54,8 @@ describe.each(versions)('a cluster of PostgreSQL %s that was destroyed', (_versi
   let dir: string;
   let point: PointReader;
   const moments: Moment[] = [];
+  /** Of whom all WAL that is archived by then was wrapped anew for. */
+  let successor: string;
 
   beforeAll(async () => {
     place = await makePlace();
@@ -90,6 +92,7 @@ describe.each(versions)('a cluster of PostgreSQL %s that was destroyed', (_versi
     }
     await archive.stop();
     await cluster.remove();
+    successor = await handOver(wal);
   });
   afterAll(() => place.remove());
 
@@ -98,10 +101,15 @@ describe.each(versions)('a cluster of PostgreSQL %s that was destroyed', (_versi
     const which = timeline === undefined ? {} : { timeline };
     return planPointInTime({ store, source: 'cluster', trusted, points: [point.backup], target, ...which });
   }
-  async function recover(target: RecoveryTarget, timeline?: number) {
+  interface How {
+    timeline?: number;
+    /** Default: that of whom the WAL was sealed for. */
+    identity?: string;
+  }
+  async function recover(target: RecoveryTarget, { timeline, identity = wal.identity }: How = {}) {
     const into = path.join(mkdtempSync(path.join(dir, 'recovered-')), 'data');
     const planned = await plan(target, timeline);
-    const { trusted, identity } = wal;
+    const { trusted } = wal;
     const result = await recoverCluster(point, { into, planned, trusted, identity, signal, onProgress });
     return { into, result };
   }
@@ -110,8 +118,8 @@ describe.each(versions)('a cluster of PostgreSQL %s that was destroyed', (_versi
   const upTo = (n: number) => Array.from({ length: n }, (_, i) => i + 1);
 
   /** Recovers, starts, compares every row, and removes it again. */
-  async function expectRows(target: RecoveryTarget, rows: number[], timeline?: number) {
-    const { into, result } = await recover(target, timeline);
+  async function expectRows(target: RecoveryTarget, rows: number[], how: How = {}) {
+    const { into, result } = await recover(target, how);
     await withServer(into, binDir, async (server) => expect(await rowsOf(server)).toEqual(rows));
     rmSync(path.dirname(into), { recursive: true });
     return result;
@@ -131,14 +139,15 @@ describe.each(versions)('a cluster of PostgreSQL %s that was destroyed', (_versi
   );
 
   test(
-    'comes back to a position, a transaction, a restore point, and as far as it goes',
+    'comes back to a position, a transaction, a restore point, and as far as it goes, also for whom its keys were wrapped anew',
     async () => {
+      const identity = successor;
       // The record there only begins the sixth transaction.
-      await expectRows({ kind: 'lsn', lsn: lsnOf(moment(5).lsn) }, upTo(5));
+      await expectRows({ kind: 'lsn', lsn: lsnOf(moment(5).lsn) }, upTo(5), { identity });
       await expectRows({ kind: 'xid', xid: moment(13).xid }, upTo(13));
       await expectRows({ kind: 'name', name: 'before ten' }, upTo(9));
-      await expectRows({ kind: 'time', at: moment(20).at }, upTo(20));
-      const { into, result } = await recover({ kind: 'latest' });
+      await expectRows({ kind: 'time', at: moment(20).at }, upTo(20), { identity });
+      const { into, result } = await recover({ kind: 'latest' }, { identity });
       expect(readdirSync(into).filter((name) => /signal|wal-fetch|^backup_label$/.test(name))).toEqual([]);
       expect(result.warnings).toEqual([]);
       await withServer(into, binDir, async (server) => {
@@ -199,7 +208,7 @@ describe.each(versions)('a cluster of PostgreSQL %s that was destroyed', (_versi
       expect((await wal.contents()).histories).toMatchObject([{ timeline: 2, ancestors: [{ timeline: 1 }] }]);
       await expectRows({ kind: 'latest' }, [...upTo(7), 107, 108]);
       await expectRows({ kind: 'time', at: after }, [...upTo(7), 107]);
-      const old = await expectRows({ kind: 'time', at: moment(12).at }, upTo(12), 1);
+      const old = await expectRows({ kind: 'time', at: moment(12).at }, upTo(12), { timeline: 1 });
       // No id of a timeline is ever given twice.
       expect(old.timeline).toBe(3);
     },

@@ -3,11 +3,12 @@ import { appendFileSync, chmodSync, mkdtempSync, readFileSync, rmSync, writeFile
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { generateIdentity } from '../../engine/artifact/index.ts';
 import { createPostgresInstance, unprivilegedUser } from '../../engine/sites/index.ts';
 import { findPostgres } from '../../scripts/stack/find.ts';
 import { sealSource } from '../engine/sources/conformance.ts';
 import { type Cluster, makeCluster, password, runSql } from '../integration/source-physical-fixture.ts';
-import { makeWalPlace, startArchive, type WalPlace } from '../integration/wal-fixture.ts';
+import { handOver, makeWalPlace, startArchive, type WalPlace } from '../integration/wal-fixture.ts';
 import { makeShelf, type Shelf } from './way-out-fixture.ts';
 
 const { binDir } = await findPostgres();
@@ -37,6 +38,7 @@ beforeAll(async () => {
   await archive.caughtUp((statement) => cluster.sql('postgres', statement));
   await archive.stop();
   await cluster.server.stop();
+  writeFileSync(path.join(dir, 'successor.txt'), `${await handOver(wal)}\n`);
 });
 afterAll(async () => {
   await cluster.remove();
@@ -44,13 +46,13 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const extract = (into: string, trusted = wal.trusted[0] ?? '') =>
+const extract = (into: string, { trusted = wal.trusted[0] ?? '', identity = 'identity.txt' } = {}) =>
   shelf.script(
     'wal',
     shelf.store,
     'cluster',
     '--identity',
-    path.join(dir, 'identity.txt'),
+    path.join(dir, identity),
     '--trusted',
     trusted,
     '--into',
@@ -58,9 +60,9 @@ const extract = (into: string, trusted = wal.trusted[0] ?? '') =>
   );
 
 describe('restore.mjs', () => {
-  test('writes the WAL as files with which PostgreSQL comes back to a moment', async () => {
+  test('writes the WAL as files with which PostgreSQL comes back to a moment, also for whom its keys were wrapped anew', async () => {
     const segments = path.join(dir, 'segments');
-    const { code, stdout, stderr } = await extract(segments);
+    const { code, stdout, stderr } = await extract(segments, { identity: 'successor.txt' });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const dataDir = path.join(dir, 'data');
     expect((await shelf.script('restore', shelf.store, pointId, ...shelf.keys, '--into', dataDir)).code).toBe(0);
@@ -97,12 +99,15 @@ describe('restore.mjs', () => {
     rmSync(file);
     const missing = await extract(path.join(dir, 'missing'));
     writeFileSync(file, bytes);
-    const foreign = await extract(path.join(dir, 'foreign'), shelf.trusted);
+    writeFileSync(path.join(dir, 'stranger.txt'), `${await generateIdentity()}\n`);
+    const sealed = await extract(path.join(dir, 'sealed'), { identity: 'stranger.txt' });
+    const foreign = await extract(path.join(dir, 'foreign'), { trusted: shelf.trusted });
     expect(bad.code).toBe(9);
     expect(bad.stderr).toContain(`${ranges[1]?.key} is damaged`);
     expect(bad.stderr).toMatch(/missing: \d+ bytes of timeline 00000001/);
     expect(missing.code).toBe(9);
     expect(missing.stderr).toMatch(/^missing: \d+ bytes of timeline 00000001, from byte \d+ on$/m);
+    expect(sealed.stderr).toMatch(/does not open: it is sealed for age1\w+, age1\w+\./);
     expect(foreign.stderr).toContain('which you did not name as trusted');
     expect((await shelf.script('wal', shelf.store, 'nobody', '--into', path.join(dir, 'nobody'))).code).toBe(3);
   });
