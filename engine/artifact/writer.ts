@@ -13,7 +13,7 @@ import {
   type SourceFacts,
   sealedPoint,
 } from '../../policies/recovery-point.ts';
-import { giveBack } from '../give-back.ts';
+import { giveBack, giveBackChunk } from '../give-back.ts';
 import { removeFiles, syncDirectory } from './files.ts';
 import type { Examined, ExamineJob } from './frame-jobs.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
@@ -214,9 +214,8 @@ function createFrameWriter(
     const limit = pool.threads * 2;
     const underWay: Promise<unknown>[] = [];
     const place: StreamPlace = { contentOffset: -1, bytes: 0 };
-    const send = (parts: Uint8Array[], bytes: number) => {
-      const pieces = blocksOf(parts, bytes);
-      const sent = frame(pieces).then((f) => {
+    const send = (blocks: Uint8Array[]) => {
+      const sent = frame(blocks.map((bytes) => ({ kind: 'bytes', bytes, hash: true }))).then((f) => {
         if (place.contentOffset < 0) place.contentOffset = f.contentOffset;
         onProgress?.(place.bytes);
         // Added in one go, so that blocks of the next frame come after them.
@@ -225,30 +224,20 @@ function createFrameWriter(
       sent.catch((error: unknown) => content.destroy(error instanceof Error ? error : undefined));
       underWay.push(sent);
     };
-    let parts: Uint8Array[] = [];
-    let bytes = 0;
+    const cutter = createBlockCutter(frameBytesMax);
     // A source that stalls must not outlive the job.
     addAbortSignal(signal, content);
     try {
       for await (const chunk of content as AsyncIterable<Buffer>) {
-        let rest = chunk;
-        while (bytes + rest.length >= frameBytesMax) {
-          const part = rest.subarray(0, frameBytesMax - bytes);
-          parts.push(part);
-          place.bytes += part.length;
-          send(parts, frameBytesMax);
-          parts = [];
-          bytes = 0;
-          rest = rest.subarray(part.length);
+        place.bytes += chunk.length;
+        for (const blocks of cutter.take(chunk)) {
+          send(blocks);
           while (underWay.length >= limit) await underWay.shift();
         }
-        if (rest.length > 0) {
-          parts.push(rest);
-          bytes += rest.length;
-          place.bytes += rest.length;
-        }
+        giveBackChunk(chunk);
       }
-      if (bytes > 0) send(parts, bytes);
+      const rest = cutter.rest();
+      if (rest.length > 0) send(rest);
       await Promise.all(underWay);
     } catch (error) {
       await Promise.allSettled(underWay);
@@ -274,27 +263,39 @@ export function blockOf(frame: FrameResult, piece: PieceResult): WholeBlock {
   };
 }
 
-/** Joins what was read, and cuts it into blocks that share one piece of memory each. */
-function blocksOf(parts: Uint8Array[], bytes: number): Piece[] {
-  const pieces: Piece[] = [];
-  let left = bytes;
-  let current = new Uint8Array(Math.min(blockBytesMax, left));
+/** Joins what is read into blocks, each in memory of its own, and gives out as many as make up a frame. */
+function createBlockCutter(frameBytes: number) {
+  let blocks: Uint8Array[] = [];
+  let current = Buffer.allocUnsafeSlow(blockBytesMax);
   let at = 0;
-  for (const part of parts) {
-    let rest = part;
-    while (rest.length > 0) {
-      const take = rest.subarray(0, current.length - at);
-      current.set(take, at);
-      at += take.length;
-      rest = rest.subarray(take.length);
-      if (at < current.length) continue;
-      pieces.push({ kind: 'bytes', bytes: current, hash: true });
-      left -= at;
-      current = new Uint8Array(Math.min(blockBytesMax, left));
-      at = 0;
-    }
-  }
-  return pieces;
+  const endBlock = () => {
+    // What does not fill its memory would take all of it along.
+    blocks.push(at === current.length ? current : new Uint8Array(current.subarray(0, at)));
+    current = Buffer.allocUnsafeSlow(blockBytesMax);
+    at = 0;
+  };
+  const taken = () => {
+    const frame = blocks;
+    blocks = [];
+    return frame;
+  };
+  return {
+    *take(bytes: Uint8Array): Generator<Uint8Array[]> {
+      for (let rest = bytes; rest.length > 0; ) {
+        const part = rest.subarray(0, current.length - at);
+        current.set(part, at);
+        at += part.length;
+        rest = rest.subarray(part.length);
+        if (at < current.length) return;
+        endBlock();
+        if (blocks.length * blockBytesMax === frameBytes) yield taken();
+      }
+    },
+    rest(): Uint8Array[] {
+      if (at > 0) endBlock();
+      return taken();
+    },
+  };
 }
 
 /** Collects lines into chunks, compresses them in the pool and seals them in order. */

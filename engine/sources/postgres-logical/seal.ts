@@ -63,6 +63,9 @@ async function sealParts(
     env: libpqEnvironment(connection),
     signal,
   });
+  // Nothing of it lies in the snapshot, so it need not wait.
+  const dumpingGlobals = policy.globals ? dumpGlobals(connection, probed.tools, signal) : null;
+  dumpingGlobals?.catch(() => {});
   // A dump that ends early looks like one that ends: only its exit status tells them apart.
   await add(dumpPart, dump.stdout);
   await dump.finished;
@@ -70,8 +73,8 @@ async function sealParts(
     const text = JSON.stringify(await serverFingerprint(snapshot.client));
     await add(fingerprintPart, Readable.from([Buffer.from(text)]));
   }
-  if (policy.globals) {
-    const globals = await dumpGlobals(connection, probed.tools, signal);
+  const globals = await dumpingGlobals;
+  if (globals) {
     warnings.push(...globals.warnings);
     await add(globalsPart, Readable.from([Buffer.from(globals.sql)]));
   }
