@@ -1,3 +1,4 @@
+export { freePort } from './ports.ts';
 export {
   findPostgresBinaries,
   installHint,
