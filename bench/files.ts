@@ -4,6 +4,7 @@ import { findTool } from '../scripts/stack/find.ts';
 import { type BenchContext, costCells, factsOf, mib, ratio, table } from './context.ts';
 import { engineOn } from './engine.ts';
 import { inTurn, measure } from './measure.ts';
+import { borgIn, resticIn } from './others.ts';
 import { makeTree } from './tree.ts';
 
 const put = new URL('./put-stream.ts', import.meta.url).pathname;
@@ -23,30 +24,19 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
   const nextInto = () => path.join(dir, `restored-${restoresSoFar++}`);
   const engine = await engineOn(context, { name: 'tree', kind: 'files', path: tree });
   const { endpoint, accessKeyId, secretAccessKey } = s3;
-  const restic = {
-    RESTIC_REPOSITORY: `s3:${endpoint}/restic`,
-    RESTIC_PASSWORD: 'bench',
-    AWS_ACCESS_KEY_ID: accessKeyId,
-    AWS_SECRET_ACCESS_KEY: secretAccessKey,
-    RESTIC_CACHE_DIR: path.join(dir, 'restic-cache'),
-  };
-  const borgRepository = path.join(dir, 'borg');
-  const borg = { BORG_REPO: borgRepository, BORG_PASSPHRASE: 'bench', BORG_BASE_DIR: path.join(dir, 'borg-base') };
+  const restic = resticIn(context);
+  const borg = borgIn(context);
   const age = await findTool('age');
   const pipeline = `tar -C "$1" -cf - . | zstd -3 -T0 -q | "$2" -r "$3" | "$4" "$5"`;
   const backups = await inTurn(context.rounds, {
     ours: () => engine.backup(),
     restic: async () => {
-      await context.freshBucket('restic');
-      await rm(restic.RESTIC_CACHE_DIR, { recursive: true, force: true });
-      await measure({ argv: ['restic', 'init', '--repository-version', '2', '-q'], env: restic });
-      return context.counted(() => measure({ argv: ['restic', 'backup', '-q', tree], env: restic }));
+      await restic.make();
+      return restic.backup(tree);
     },
     borg: async () => {
-      await rm(borgRepository, { recursive: true, force: true });
-      await rm(borg.BORG_BASE_DIR, { recursive: true, force: true });
-      await measure({ argv: ['borg', 'init', '-e', 'repokey'], env: borg });
-      return measure({ argv: ['borg', 'create', '-C', 'zstd,3', '::full', '.'], env: borg, cwd: tree });
+      await borg.make();
+      return borg.backup(tree);
     },
     pipeline: async () => {
       await context.freshBucket('pipeline');
@@ -62,22 +52,15 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
   });
   const stored = {
     ours: factsOf(backups.ours).stored ?? 0,
-    restic: await context.storedIn('restic'),
-    borg: await context.bytesIn(borgRepository),
+    restic: await restic.bytes(),
+    borg: await borg.bytes(),
     pipeline: await context.storedIn('pipeline'),
     tar: Number(backups.tar.output.trim()),
   };
   const restores = await inTurn(context.rounds, {
     ours: () => engine.restore(nextInto()),
-    restic: () =>
-      context.counted(() =>
-        measure({ argv: ['restic', 'restore', 'latest', '-q', '--target', nextInto()], env: restic }),
-      ),
-    borg: async () => {
-      const into = nextInto();
-      await measure({ argv: ['mkdir', into] });
-      return measure({ argv: ['borg', 'extract', '::full'], env: borg, cwd: into });
-    },
+    restic: () => restic.restore(nextInto()),
+    borg: () => borg.restore(nextInto()),
   });
   await rm(tree, { recursive: true, force: true });
   const facts = factsOf(backups.ours);

@@ -8,6 +8,7 @@ import { ensureBucket, startS3 } from '../scripts/stack/s3.ts';
 import type { BenchContext } from './context.ts';
 import { benchDatabase } from './database.ts';
 import { benchFiles } from './files.ts';
+import { benchIncrements } from './increments.ts';
 import type { Cost } from './measure.ts';
 import { replaceSections } from './page.ts';
 import { benchPhysical } from './physical.ts';
@@ -38,6 +39,7 @@ const tree = { files: Number(values.files), bytes: Number(values['tree-mb']) * 1
 
 const benches: Record<string, (context: BenchContext) => Promise<string>> = {
   files: (context) => benchFiles(context, tree),
+  increments: (context) => benchIncrements(context, tree),
   database: (context) => benchDatabase(context, { scale: Number(values['database-scale']) }),
   physical: (context) =>
     benchPhysical(context, {

@@ -3,12 +3,10 @@ import { chownSync, mkdirSync } from 'node:fs';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import pg from 'pg';
-import { generateSigningKey } from '../engine/artifact/index.ts';
 import { createPostgresInstance, type PostgresInstance, unprivilegedUser } from '../engine/sites/index.ts';
-import { nodeFlags } from '../workers/heap.ts';
 import { type BenchContext, factsOf, mib, ratio, table } from './context.ts';
+import { engineCommand } from './engine.ts';
 import { type Cost, inTurn, measure } from './measure.ts';
-import type { RunConfig } from './physical-run.ts';
 import { untilReady } from './ready.ts';
 
 const links = 10;
@@ -92,22 +90,16 @@ interface Runs {
 }
 
 async function ourRuns(context: BenchContext, dir: string, server: PostgresInstance): Promise<Runs> {
-  const config: RunConfig = {
+  const argv = await engineCommand(context, {
     source: {
       name: 'bench',
       kind: 'postgres-physical',
       connection: { host: '127.0.0.1', port: server.port, user: 'postgres' },
     },
     staging: path.join(dir, 'staging'),
-    store: path.join(dir, 'store'),
-    recipient: context.recipient,
-    identity: context.identity,
-    key: generateSigningKey(),
-  };
-  const file = path.join(dir, 'ours.json');
-  await writeFile(file, JSON.stringify(config), { mode: 0o600 });
-  const program = new URL('./physical-run.ts', import.meta.url).pathname;
-  const argvOf = (...args: string[]) => [process.execPath, ...nodeFlags, program, file, ...args];
+    store: { directory: path.join(dir, 'store') },
+  });
+  const argvOf = (...args: string[]) => [...argv, ...args];
   const run = (...args: string[]) => measure({ argv: argvOf(...args) });
   let serial = 0;
   let first = '';

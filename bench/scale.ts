@@ -5,7 +5,7 @@ import path from 'node:path';
 import { type BenchContext, costCells, factsOf, mib, table } from './context.ts';
 import { engineOn, stagingOf } from './engine.ts';
 import type { Cost } from './measure.ts';
-import { makeTree } from './tree.ts';
+import { changeTree, makeTree } from './tree.ts';
 
 const MiB = 2 ** 20;
 
@@ -19,20 +19,22 @@ export async function benchScale(
     const count = Math.round(files * share);
     const folder = path.join(context.dir, `many-${count}`);
     makeTree(folder, count, count * 1_000);
-    const cost = await backUp(context, folder);
-    rows.push([`${count} files`, ...costCells(cost), mib(factsOf(cost).sourceBytes ?? 0), loopOf(cost)]);
-    await rm(folder, { recursive: true, force: true });
+    const engine = await engineOn(context, { name: 'tree', kind: 'files', path: folder });
+    rows.push(rowOf(`${count} files, full`, await engine.backup()));
+    changeTree(folder, count, 1);
+    rows.push(rowOf(`incremental, after 1 % of them changed`, await engine.incremental()));
+    await clear(context, folder);
   }
   for (const share of [0.1, 1]) {
     const folder = path.join(context.dir, 'large');
     const bytes = Math.round(gigabytes * share) * 1024 * MiB;
     makeSparse(folder, bytes);
-    const cost = await backUp(context, folder);
-    rows.push([`one file of ${mib(bytes)} MiB`, ...costCells(cost), mib(factsOf(cost).sourceBytes ?? 0), loopOf(cost)]);
-    await rm(folder, { recursive: true, force: true });
+    const engine = await engineOn(context, { name: 'large', kind: 'files', path: folder });
+    rows.push(rowOf(`one file of ${mib(bytes)} MiB, full`, await engine.backup()));
+    await clear(context, folder);
   }
   return [
-    '## Scale: a tenth of it, and all of it, full, into an S3 server (one run each)',
+    '## Scale: a tenth of it, and all of it, into an S3 server (one run each)',
     '',
     table(
       [
@@ -43,6 +45,7 @@ export async function benchScale(
         'GETs',
         'PUTs',
         'source MiB',
+        'stored MiB',
         'longest block of the event loop, ms',
       ],
       rows,
@@ -50,19 +53,16 @@ export async function benchScale(
   ].join('\n');
 }
 
-async function backUp(context: BenchContext, folder: string): Promise<Cost> {
-  const engine = await engineOn(context, { name: 'tree', kind: 'files', path: folder });
-  try {
-    const cost = await engine.backup();
-    process.stderr.write(`  ${path.basename(folder)} ${cost.wallS.toFixed(1)} s, ${cost.rssMiB} MiB\n`);
-    return cost;
-  } finally {
-    await rm(stagingOf(context), { recursive: true, force: true });
-    await context.freshBucket('ours');
-  }
+function rowOf(what: string, cost: Cost): (string | number)[] {
+  process.stderr.write(`  ${what}: ${cost.wallS.toFixed(1)} s, ${cost.rssMiB} MiB\n`);
+  const { sourceBytes = 0, stored = 0, loopDelayMaxMs = 0 } = factsOf(cost);
+  return [what, ...costCells(cost), mib(sourceBytes), mib(stored), loopDelayMaxMs];
 }
 
-const loopOf = (cost: Cost) => factsOf(cost).loopDelayMaxMs ?? 0;
+async function clear(context: BenchContext, folder: string): Promise<void> {
+  for (const dir of [folder, stagingOf(context)]) await rm(dir, { recursive: true, force: true });
+  await context.freshBucket('ours');
+}
 
 /** Every second 4 MiB is a hole; the others are noise that nothing compresses. */
 function makeSparse(folder: string, bytes: number): void {

@@ -1,4 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 
 /** A repeatable source of numbers (xorshift32), so that every run measures the same data. */
@@ -51,5 +52,50 @@ export function makeTree(root: string, files: number, bytes: number): void {
       left -= part.length;
     }
     writeFileSync(path.join(dir, `f${i}.dat`), Buffer.concat(parts));
+  }
+}
+
+const largeFiles = 8;
+const largeBytes = 64 * 1024 * 1024;
+const overwrittenBytes = 512 * 1024;
+
+/** Eight files of 64 MiB that nothing compresses, beside the others. */
+export function addLargeFiles(root: string): void {
+  mkdirSync(path.join(root, 'large'));
+  for (let i = 0; i < largeFiles; i++) {
+    const fd = openSync(path.join(root, 'large', `l${i}.dat`), 'w');
+    for (let at = 0; at < largeBytes; at += 8 * 1024 * 1024) writeSync(fd, randomBytes(8 * 1024 * 1024));
+    closeSync(fd);
+  }
+}
+
+/** What a day does to a tree: of a hundred files one is another afterwards (half altered, a quarter removed, a quarter new). */
+export function changeTree(root: string, files: number, seed: number): void {
+  const random = randomNumbers(seed);
+  const fileOf = (i: number) =>
+    path.join(root, `d${Math.floor(i / 10_000)}`, `e${Math.floor(i / 100) % 100}`, `f${i}.dat`);
+  const content = () => {
+    const bytes = Buffer.alloc(1 + Math.floor(random() * 40_000));
+    fillBytes(bytes, random);
+    return bytes;
+  };
+  for (let n = 0; n < files / 200; n++) {
+    // Of 2,000 files the first one is large.
+    const altered = Math.floor((random() * files) / 4) * 4 + 1;
+    writeFileSync(fileOf(altered), content());
+    if (n % 2 === 1) continue;
+    rmSync(fileOf(Math.floor((random() * files) / 4) * 4 + 2), { force: true });
+    writeFileSync(`${fileOf(Math.floor(random() * files))}.${seed}-${n}`, content());
+  }
+}
+
+/** Overwrites 512 KiB in each of the large files, somewhere. */
+export function changeLargeFiles(root: string, seed: number): void {
+  const random = randomNumbers(seed);
+  for (let i = 0; i < largeFiles; i++) {
+    const fd = openSync(path.join(root, 'large', `l${i}.dat`), 'r+');
+    const offset = Math.floor((random() * (largeBytes - overwrittenBytes)) / 4096) * 4096;
+    writeSync(fd, randomBytes(overwrittenBytes), 0, overwrittenBytes, offset);
+    closeSync(fd);
   }
 }
