@@ -11,6 +11,18 @@ import type { RestoreInput, RestoreResult } from '../workflows/contracts.ts';
 
 /** Coming back to a moment of a cluster by its archived WAL. */
 
+/** What to look for. */
+export interface LocateRequest extends RestoreInput {
+  /** Copies that have turned out not to have it. */
+  passOver?: string[];
+}
+
+/** Which point will be restored, and from where. */
+export interface Located {
+  pointId: string;
+  from: string;
+}
+
 interface MomentDependencies {
   policy: Policy;
   catalog: Pick<Catalog, 'points'>;
@@ -26,10 +38,12 @@ const pointsMax = 1000;
  */
 export async function locateMoment(
   { policy, catalog, store }: MomentDependencies,
-  input: RestoreInput,
+  input: LocateRequest,
   signal: AbortSignal,
-): Promise<{ pointId: string; from: string }> {
-  const copies = policy.copies.filter((c) => input.from === undefined || c.name === input.from);
+): Promise<Located> {
+  const copies = policy.copies.filter(
+    ({ name }) => (input.from === undefined || name === input.from) && !input.passOver?.includes(name),
+  );
   const points = await catalog.points({ source: input.source, limit: pointsMax });
   let refused: Failure | null = null;
   for (const { name } of copies) {
@@ -64,7 +78,8 @@ export async function recoverTo(
 ): Promise<Omit<RestoreResult, 'pointId' | 'from' | 'durationMs'>> {
   const { trusted } = policy.keys;
   const { signal } = options;
-  const plan = await planned(input, [point.backup], { store: await store(input.from), trusted, signal });
+  const reading = { store: await store(input.from), trusted, signal };
+  const plan = await wasThere(() => planned(input, [point.backup], reading));
   const { timeline, lsn, lastTransactionAt, ...restored } = await recoverCluster(point, {
     ...options,
     planned: plan,
@@ -72,6 +87,16 @@ export async function recoverTo(
     identity: await identity(),
   });
   return { ...restored, recovered: { timeline, lsn, lastTransactionAt } };
+}
+
+/** What a copy lacks that it was located in is missing there, however unknown it may be by now. */
+export async function wasThere<T>(open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    if (!isFailure(error, 'PointUnknown')) throw error;
+    throw new Failure('ObjectMissing', error.message, { next: error.next, cause: error });
+  }
 }
 
 function planned(

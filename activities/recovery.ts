@@ -10,7 +10,7 @@ import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { RestoreInput, RestoreResult } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
-import { locateMoment, recoverTo } from './moment.ts';
+import { type Located, type LocateRequest, locateMoment, recoverTo, wasThere } from './moment.ts';
 
 /** What a recovery worker is given: an identity, and stores to read. */
 export interface RecoveryDependencies {
@@ -20,12 +20,6 @@ export interface RecoveryDependencies {
   source(name: string): Promise<Source>;
   identity(): Promise<string>;
   resolveSecret(ref: string): Promise<string>;
-}
-
-/** Which point will be restored, and from where. */
-export interface Located {
-  pointId: string;
-  from: string;
 }
 
 export type RecoveryActivities = ReturnType<typeof createRecoveryActivities>;
@@ -50,7 +44,7 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
   };
   return {
     /** The point asked for, or the newest; and a copy that has it, in the order of the policy. */
-    locatePoint: (input: RestoreInput): Promise<Located> =>
+    locatePoint: (input: LocateRequest): Promise<Located> =>
       runActivity('locate', async ({ signal }) => {
         if (input.to) return locateMoment(deps, input, signal);
         const point = input.pointId
@@ -62,7 +56,9 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
           });
         }
         const points = point.backup.parent === null ? [point] : await catalog.points({ source: input.source });
-        const held = policy.copies.filter((c) => isWholeIn(points, point.backup.id, c.name));
+        const held = policy.copies.filter(
+          (c) => !input.passOver?.includes(c.name) && isWholeIn(points, point.backup.id, c.name),
+        );
         const from = input.from ? held.find((c) => c.name === input.from) : held[0];
         if (!from) {
           const names = held.map((c) => c.name).join(', ') || 'nowhere';
@@ -77,16 +73,20 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         return { pointId: point.backup.id, from: from.name };
       }),
 
-    /** Restores into a directory or an empty database; what it wrote goes again when it fails. */
+    /**
+     * Restores into a directory or an empty database; what it wrote goes again when it fails. Throws ObjectMissing,
+     * KeyMissing, ChainBroken when the copy has not, or no longer, all of what was located there.
+     */
     restorePoint: (input: RestoreInput & Located): Promise<Omit<RestoreResult, 'durationMs'>> =>
       runActivity('restore', async ({ signal, report }) => {
-        const point = await openPoint({
+        const opening = {
           store: await deps.store(input.from),
           source: input.source,
           id: input.pointId,
           identity: await deps.identity(),
           trusted: policy.keys.trusted,
-        });
+        };
+        const point = await wasThere(() => openPoint(opening));
         report({ bytesTotal: point.backup.content.sourceBytes });
         const source = await deps.source(input.source);
         const options = {

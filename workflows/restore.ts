@@ -8,12 +8,13 @@ import {
   setCurrentDetails,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { Located } from '../activities/moment.ts';
 import type { RecoveryActivities } from '../activities/recovery.ts';
 import { formatBytes } from '../policies/progress.ts';
 import { queues } from '../policies/queues.ts';
 import type { JobState } from '../policies/search-attributes.ts';
 import type { RestoreInput, RestoreResult } from './contracts.ts';
-import { asJobFailure, messageOf } from './failure.ts';
+import { asJobFailure, messageOf, typeOf } from './failure.ts';
 import { assertRestoreInput } from './inputs.ts';
 import { createLabels } from './labels.ts';
 import { restoring, short } from './options.ts';
@@ -35,15 +36,34 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
     log.info(words, { source, operator, reason, status });
   };
   show('running', `🔎 Looking for ${wanted.pointId ?? `the newest point of ${source}`}`);
+  /** Copies that turned out not to have it any more, and what each said. */
+  const lost: { copy: string; why: string }[] = [];
   let hasBegun = false;
-  try {
-    const located = await locatePoint(wanted);
+  const restoreFrom = async (located: Located): Promise<RestoreResult> => {
     const point = `\`${located.pointId}\` from ${located.from}`;
     show('running', `♻️ Restoring ${point}`);
     hasBegun = true;
-    const restored = await restorePoint({ ...wanted, ...located });
+    const { warnings, ...restored } = await restorePoint({ ...wanted, ...located });
     show('succeeded', `✅ Restored ${point}: ${formatBytes(restored.bytes)}, ${restored.entries} entries`);
-    return { ...restored, durationMs: Date.now() - from };
+    const told = lost.map(({ copy, why }) => `Not from ${copy}: ${why}`);
+    return { ...restored, warnings: [...told, ...warnings], durationMs: Date.now() - from };
+  };
+  try {
+    let located = await locatePoint(wanted);
+    for (;;) {
+      try {
+        return await restoreFrom(located);
+      } catch (error) {
+        // Whoever names a copy is not given another; and nothing is written where something may be left.
+        if (wanted.from !== undefined || !isLoss(error) || !(await discard(() => discardRestore(wanted)))) throw error;
+        hasBegun = false;
+        lost.push({ copy: located.from, why: messageOf(error) });
+        show('running', `🔎 ${messageOf(error)}; looking for another copy`);
+        // The very same point; a moment may be reached from another one as well.
+        const same = wanted.to ? {} : { pointId: located.pointId };
+        located = await elsewhere(locatePoint({ ...wanted, ...same, passOver: lost.map((l) => l.copy) }), error);
+      }
+    }
   } catch (error) {
     if (hasBegun && patched('discard-restore')) await discard(() => discardRestore(wanted));
     if (isCancellation(error)) show('cancelled', '🛑 Cancelled; what was written is removed');
@@ -52,12 +72,28 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   }
 }
 
-/** An attempt that fails tidies up by itself; one that was killed, and not followed by another, could not. */
-async function discard(remove: () => Promise<void>): Promise<void> {
+/** A copy had the point when it was located, and retention, pruning or a person has removed it, or part of it, since. */
+function isLoss(error: unknown): boolean {
+  return ['ObjectMissing', 'KeyMissing', 'ChainBroken'].includes(typeOf(error) ?? '');
+}
+
+/** Where no other copy has it, what the last one lacks says more than that there is none. */
+async function elsewhere(locating: Promise<Located>, loss: unknown): Promise<Located> {
+  try {
+    return await locating;
+  } catch (error) {
+    throw ['CopyUnknown', 'PointUnknown'].includes(typeOf(error) ?? '') ? loss : error;
+  }
+}
+
+/** An attempt that fails tidies up by itself; one that was killed, and not followed by another, could not. False when it failed. */
+async function discard(remove: () => Promise<void>): Promise<boolean> {
   try {
     await CancellationScope.nonCancellable(remove);
+    return true;
   } catch (error) {
     log.warn('what was written could not be removed', { error: messageOf(error) });
+    return false;
   }
 }
 

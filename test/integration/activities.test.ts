@@ -66,7 +66,14 @@ beforeEach(() => {
     },
   });
   const never = () => Promise.reject(new Error('not for this'));
-  recovery = createRecoveryActivities({ policy, catalog, store, source: never, identity: never, resolveSecret: never });
+  recovery = createRecoveryActivities({
+    policy,
+    catalog,
+    store,
+    source: never,
+    identity: async () => '',
+    resolveSecret: never,
+  });
 });
 afterEach(async () => {
   for (const point of await catalog.points({})) {
@@ -227,6 +234,23 @@ describe('finding what to restore', () => {
     });
     const far = { ...asked, pointId: 'shop-1', from: 'far' };
     expect(await run(recovery.locatePoint, far)).toEqual({ pointId: 'shop-1', from: 'far' });
+  });
+
+  test('passes over copies that have turned out not to have it', async () => {
+    await recorded('shop-1', ['near', 'far']);
+    const again = { ...asked, pointId: 'shop-1', passOver: ['near'] };
+    expect(await run(recovery.locatePoint, again)).toEqual({ pointId: 'shop-1', from: 'far' });
+    const none = await errorOf(run(recovery.locatePoint, { ...again, passOver: ['near', 'far'] }));
+    expect(none).toMatchObject({ type: 'CopyUnknown' });
+  });
+
+  test('is told by what it lacks that a copy has lost the point since', async () => {
+    await recorded('shop-1', ['near', 'far']);
+    await storeNamed('near').delete('shop/shop-1/backup.json');
+    const lost = { ...asked, pointId: 'shop-1', from: 'near' };
+    const error = await errorOf(run(recovery.restorePoint, lost));
+    expect(error).toMatchObject({ type: 'ObjectMissing', nonRetryable: true });
+    expect(error).toMatchObject({ message: expect.stringContaining('near has no recovery point shop-1 of shop') });
   });
 
   test.each([

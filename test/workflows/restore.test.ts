@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { CancelledFailure } from '@temporalio/common';
+import type { FailureType } from '../../policies/failure.ts';
 import type { RestoreResult } from '../../workflows/contracts.ts';
-import { causes, labelsOf, Stage } from './stage.ts';
+import { causes, labelsOf, reasonOf, Stage } from './stage.ts';
 import { failure, plan, type StandIns, untilCancelled } from './stand-ins.ts';
 
 let stage: Stage;
@@ -83,6 +84,89 @@ describe('a restore', () => {
     });
     expect((await causes(await stage.start('restore', asked))).at(-1)).toMatchObject({ type: 'TargetNotEmpty' });
     expect(steps.attempts('restorePoint')).toBe(1);
+  });
+
+  describe('whose copy has lost the point since it was found', () => {
+    const lost = (copy: string, type: FailureType = 'ObjectMissing') => {
+      throw failure(type, `${copy} has no recovery point ${plan.pointId}`, false);
+    };
+    /** Of these copies, the first that is not to be passed over. */
+    const heldBy = (...copies: string[]) =>
+      steps.on('locatePoint', ({ pointId, passOver = [] }) => {
+        const from = copies.find((copy) => !passOver.includes(copy));
+        if (from === undefined) throw failure('CopyUnknown', 'no copy holds it', false);
+        return { pointId: pointId ?? plan.pointId, from };
+      });
+    const inputsOf = (step: string) => steps.inputs.filter((i) => i.step === step).map((i) => i.input);
+
+    test.each<FailureType>(['ObjectMissing', 'KeyMissing', 'ChainBroken'])(
+      'reads that very point from another one, once nothing is left of the first try (%s)',
+      async (type) => {
+        heldBy('disk', 'east');
+        steps.on('restorePoint', ({ pointId, from }) => {
+          if (from === 'disk') lost(from, type);
+          return { pointId, from, entries: 7, bytes: 3_000_000, warnings: ['a name was changed'] };
+        });
+        const handle = await stage.start('restore', asked);
+        expect(await handle.result()).toMatchObject({
+          pointId: plan.pointId,
+          from: 'east',
+          warnings: [`Not from disk: disk has no recovery point ${plan.pointId}`, 'a name was changed'],
+        });
+        expect(steps.done).toEqual(['locatePoint', 'restorePoint', 'discardRestore', 'locatePoint', 'restorePoint']);
+        expect(inputsOf('locatePoint')).toEqual([asked, { ...asked, pointId: plan.pointId, passOver: ['disk'] }]);
+        expect(inputsOf('restorePoint')[1]).toEqual({ ...asked, pointId: plan.pointId, from: 'east' });
+        const { currentDetails } = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
+        expect(currentDetails).toContain('from east');
+      },
+    );
+
+    test('fails by what the first one lacks when none of them has it any more, and leaves nothing', async () => {
+      heldBy('disk', 'east', 'west');
+      steps.on('restorePoint', ({ from }) => lost(from));
+      const handle = await stage.start('restore', asked);
+      expect(await reasonOf(handle)).toMatchObject({
+        type: 'ObjectMissing',
+        message: `west has no recovery point ${plan.pointId}`,
+      });
+      expect(inputsOf('restorePoint').map((i) => (i as { from: string }).from)).toEqual(['disk', 'east', 'west']);
+      expect(steps.attempts('discardRestore')).toBe(3);
+      expect(steps.done.at(-1)).toBe('locatePoint');
+      expect(await labelsOf(handle)).toMatchObject({ BackupStatus: 'failed' });
+    });
+
+    test('goes nowhere else when a person has named the copy', async () => {
+      heldBy('disk', 'east');
+      steps.on('restorePoint', ({ from }) => lost(from));
+      expect(await reasonOf(await stage.start('restore', { ...asked, from: 'disk' }))).toMatchObject({
+        type: 'ObjectMissing',
+      });
+      expect(steps.done).toEqual(['locatePoint', 'restorePoint', 'discardRestore']);
+    });
+
+    test('goes nowhere else while it may have left something', async () => {
+      heldBy('disk', 'east');
+      steps.on('restorePoint', ({ from }) => lost(from));
+      steps.on('discardRestore', () => {
+        throw failure('TargetUnusable', 'the folder is read-only', false);
+      });
+      expect(await reasonOf(await stage.start('restore', asked))).toMatchObject({ type: 'ObjectMissing' });
+      expect(steps.attempts('restorePoint')).toBe(1);
+    });
+
+    test('looks for the moment anew, for which another copy may begin with another point', async () => {
+      const to = { kind: 'latest' } as const;
+      steps.on('locatePoint', ({ passOver = [] }) =>
+        passOver.length === 0 ? { pointId: 'shop-2', from: 'disk' } : { pointId: 'shop-1', from: 'east' },
+      );
+      steps.on('restorePoint', ({ pointId, from }) => {
+        if (from === 'disk') lost(from);
+        return { pointId, from, entries: 7, bytes: 3_000_000, warnings: [] };
+      });
+      const result: RestoreResult = await (await stage.start('restore', { ...asked, to })).result();
+      expect(result).toMatchObject({ pointId: 'shop-1', from: 'east' });
+      expect(inputsOf('locatePoint')[1]).toEqual({ ...asked, to, passOver: ['disk'] });
+    });
   });
 
   test('that is cancelled ends once it has tidied up', async () => {

@@ -7,6 +7,7 @@ import { policyOf } from '../policies/policies.ts';
 import { hoursScenarios } from './hours-scenarios.ts';
 import { cancelled, ended, hanging, type Played, refuse, settled } from './play.ts';
 import { rekeyScenarios } from './rekey-scenarios.ts';
+import { restoreScenarios } from './restore-scenarios.ts';
 import { type Stage, until } from './stage.ts';
 import { callingRun, failure, plan as fullPlan } from './stand-ins.ts';
 import { walScenarios } from './wal-scenarios.ts';
@@ -187,20 +188,6 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
     return cancelled(stage, await stage.start('scheduledBackup', asked), 'sealPoint');
   },
 
-  'restore.succeeded': (stage) => ended(stage.start('restore', wanted)),
-
-  'restore.refused': (stage) => ended(stage.start('restore', { ...wanted, operator: '' })),
-
-  'restore.failed': (stage) => {
-    stage.standIns.on('restorePoint', refuse('TargetNotEmpty'));
-    return ended(stage.start('restore', wanted));
-  },
-
-  'restore.cancelled': async (stage) => {
-    stage.standIns.on('restorePoint', hanging);
-    return cancelled(stage, await stage.start('restore', wanted), 'restorePoint');
-  },
-
   'repair.whole': (stage) => ended(stage.start('repair', broken)),
 
   'repair.mended': (stage) => {
@@ -285,6 +272,7 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
   ...hoursScenarios,
   ...walScenarios,
   ...rekeyScenarios,
+  ...restoreScenarios,
 
   'coordinator.refused': (stage) =>
     ended(
@@ -297,7 +285,6 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
 };
 
 const asked = { source: 'shop' };
-const wanted = { source: 'shop', into: { directory: '/restored' }, operator: 'Ada', reason: 'the disk burnt' };
 const broken = { pointId: 'shop-1' };
 const lost = (name: string) => ({
   key: `shop/shop-1/${name}`,
