@@ -10,8 +10,10 @@ import type {
   RepairInput,
   RestoreInput,
   RetentionInput,
+  RetentionState,
   ScheduledBackupInput,
   SourceRekeyed,
+  SourceRetention,
   WalArchiveInput,
 } from './contracts.ts';
 
@@ -24,6 +26,8 @@ type Fields<T> = Record<keyof T, z.ZodType>;
  */
 
 const name = z.string().trim().min(1);
+/** What an earlier run of ours has passed on. */
+const isObject = (value: unknown) => typeof value === 'object' && value !== null;
 
 const backupInput = z.strictObject({
   source: name,
@@ -66,6 +70,18 @@ const retentionInput = z
     source: name.optional(),
     operator: name.optional(),
     reason: name.optional(),
+    state: z
+      .strictObject({
+        toDo: z.array(name).nullable(),
+        removed: z.array(name),
+        refused: z.array(z.strictObject({ pointId: name, why: z.string() })),
+        sources: z.array(z.custom<SourceRetention>(isObject)),
+        failure: z
+          .strictObject({ type: z.string().nullable(), message: z.string(), details: z.array(z.unknown()) })
+          .nullable(),
+      } satisfies Fields<RetentionState>)
+      .optional(),
+    historyBudget: z.int().min(1).default(2_000),
   } satisfies Fields<RetentionInput>)
   .refine(({ operator, reason }) => (operator === undefined) === (reason === undefined), {
     message: 'operator and reason go together',
@@ -99,7 +115,7 @@ const rekeyInput = z.strictObject({
   reason: name,
   state: z
     .strictObject({
-      sources: z.array(z.custom<SourceRekeyed>((value) => typeof value === 'object' && value !== null)),
+      sources: z.array(z.custom<SourceRekeyed>(isObject)),
       target: z.int().min(0),
       step: z.enum(['points', 'wal']),
       after: z.string().nullable(),
@@ -138,7 +154,9 @@ export function assertRepairInput(input: RepairInput): RepairInput {
   );
 }
 
-export function assertRetentionInput(input: RetentionInput): RetentionInput {
+export function assertRetentionInput(
+  input: RetentionInput,
+): RetentionInput & Required<Pick<RetentionInput, 'historyBudget'>> {
   return assertFits(
     retentionInput,
     input,

@@ -167,6 +167,7 @@ export async function retentionRun(context: Context, options: RetentionRunOption
             s.stopped === null ? removedWords(s) : `${out.paint('red', 'stopped')}: ${s.stopped}`,
             [
               ...s.refused.map((r) => `${r.pointId}: ${r.why}`),
+              ...moreWords(s.moreRefused),
               ...(s.wal?.refused ? [`WAL: ${s.wal.refused}`] : []),
             ].join('\n'),
           ]),
@@ -175,9 +176,11 @@ export async function retentionRun(context: Context, options: RetentionRunOption
   return undefined;
 }
 
-function removedWords({ removed, wal }: SourceRetention): string {
+const moreWords = (more: number) => (more > 0 ? [`… and ${more} more`] : []);
+
+function removedWords({ removed, moreRemoved, wal }: SourceRetention): string {
   const gone = wal && wal.removed > 0 ? [`${formatBytes(wal.bytes)} of WAL`] : [];
-  return [...removed, ...gone].join('\n') || 'nothing';
+  return [...removed, ...moreWords(moreRemoved), ...gone].join('\n') || 'nothing';
 }
 
 export interface ResumeOptions {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ExpiryDecision } from '../../activities/expiry.ts';
 import type { RetentionInput, RetentionResult } from '../../workflows/contracts.ts';
-import { causes, Stage } from './stage.ts';
+import { causes, reasonOf, Stage } from './stage.ts';
 import { failure, type StandIns, untilCancelled } from './stand-ins.ts';
 
 let stage: Stage;
@@ -42,7 +42,9 @@ describe('a retention run', () => {
         stays: 7,
         waiting: 3,
         removed: ['shop-2', 'shop-1'],
+        moreRemoved: 0,
         refused: [],
+        moreRefused: 0,
       },
     ]);
     expect(inputsOf('expirePoints')).toEqual([{ source: 'shop', pointIds: ['shop-2', 'shop-1'] }]);
@@ -99,6 +101,66 @@ describe('a retention run', () => {
       { source: 'photos', error: 'west does not accept the key.' },
       { source: 'shop', error: null },
     ]);
+  });
+
+  test('of hundreds of sources goes on in new runs, each with a short history, and its result is whole', async () => {
+    const names = Array.from({ length: 240 }, (_, i) => `source-${String(i).padStart(3, '0')}`);
+    steps.on('expirySources', () => names);
+    // Of the last one more goes than goes at once, and than is named.
+    const last = names.at(-1) ?? '';
+    const old = Array.from({ length: 250 }, (_, i) => `${last}-${i}`);
+    steps.on('decideExpiry', ({ source }) => {
+      const remove = source === last ? old.splice(0, 100) : [`${source}-1`];
+      return decided(source, { remove, more: source === last && old.length > 0 });
+    });
+    steps.on('expirePoints', ({ pointIds }) =>
+      pointIds.map((pointId) => ({ pointId, gone: ['disk'], refused: pointId.endsWith('-7') ? 'it is held' : null })),
+    );
+    const handle = await start();
+    const { sources } = (await handle.result()) as RetentionResult;
+    expect(sources.map((s) => s.source)).toEqual(names);
+    expect(sources[7]).toMatchObject({ outcome: 'done', stays: 7, removed: ['source-007-1'], refused: [] });
+    const ofLast = sources.at(-1);
+    expect(ofLast?.removed).toHaveLength(100);
+    expect(ofLast).toMatchObject({ moreRemoved: 149, refused: [{ pointId: `${last}-7`, why: 'it is held' }] });
+    expect(inputsOf('expirySources')).toHaveLength(1);
+    expect(inputsOf('concludeExpiry')).toEqual(names.map((source) => ({ source, error: null })));
+    const runs = await stage.eventsByRun(handle);
+    expect(runs.length).toBeGreaterThan(1);
+    expect(Math.max(...runs)).toBeLessThan(2_100);
+    const { currentDetails } = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
+    expect(currentDetails).toContain(`- ${last}: 7 stay, 0 wait for their grace to end, 249 removed, 1 refused`);
+    expect(currentDetails.length).toBeLessThan(10_000);
+  }, 120_000);
+
+  test('fails at the end of its last run with what a source failed of in the first', async () => {
+    steps.on('expirySources', () => ['photos', 'shop', 'docs']);
+    steps.on('decideExpiry', ({ source }) => {
+      if (source === 'photos') throw failure('StoreDenied', 'west does not accept the key.', false);
+      return decided(source);
+    });
+    const handle = await start({ historyBudget: 1 });
+    expect(await reasonOf(handle)).toMatchObject({
+      type: 'StoreDenied',
+      message: 'west does not accept the key.',
+      details: [{ next: 'Mend it.' }],
+    });
+    expect(inputsOf('concludeExpiry')).toHaveLength(3);
+    expect(await stage.eventsByRun(handle)).toHaveLength(3);
+  });
+
+  test('passes over what was refused in an earlier run, too', async () => {
+    const parts = [
+      { remove: ['a', 'b'], more: true },
+      { remove: ['c'], more: false },
+    ];
+    steps.on('decideExpiry', ({ source }) => decided(source, parts.shift()));
+    steps.on('expirePoints', ({ pointIds }) =>
+      pointIds.map((pointId) => ({ pointId, gone: [], refused: pointId === 'a' ? 'it stays: locked' : null })),
+    );
+    const { sources } = await run({ historyBudget: 1 });
+    expect(sources[0]).toMatchObject({ removed: ['b', 'c'], refused: [{ pointId: 'a', why: 'it stays: locked' }] });
+    expect(inputsOf('decideExpiry')).toMatchObject([{ passOver: [] }, { passOver: ['a'] }]);
   });
 
   test('tries again when the worker that removes had no luck', async () => {

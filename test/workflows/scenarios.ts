@@ -237,6 +237,13 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
     return ended(stage.start('retention', {}));
   },
 
+  'retention.continued': async (stage) => {
+    stage.standIns.on('expirySources', () => ['shop', 'docs']);
+    const handle = await stage.start('retention', { historyBudget: 1 });
+    await settled(handle);
+    return { workflowId: handle.workflowId, runId: handle.firstExecutionRunId };
+  },
+
   'coordinator.granted': async (stage) => {
     const jobs = await queueUp(stage, ['a', 'b', 'c', 'd', 'e']);
     await coordinatorOf(stage).executeUpdate('pause', { args: [by] });
