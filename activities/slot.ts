@@ -68,7 +68,12 @@ function settingsOf({ limits }: Policy): CoordinatorSettings {
 }
 
 /** Signal-with-start: whoever needs the coordinator first starts it. */
-async function signalCoordinator(client: Client, policy: Policy, signal: string, argument: object): Promise<void> {
+export async function signalCoordinator(
+  client: Client,
+  policy: Policy,
+  signal: string,
+  argument: object,
+): Promise<void> {
   const input: CoordinatorInput = settingsOf(policy);
   await client.workflow.signalWithStart('coordinator', {
     workflowId: coordinatorWorkflowId,

@@ -17,11 +17,13 @@ import {
 import { createDirectoryStore } from '../engine/stores/index.ts';
 import { durationSeconds } from '../policies/duration.ts';
 import type { Policy } from '../policies/policy.ts';
+import type { StrainReport } from '../policies/strain.ts';
 import { ledOn, lsnOf, lsnText } from '../policies/wal.ts';
 import { parseWalKey } from '../policies/wal-bundle.ts';
 import { archivedSource, clusterSource, walSlot } from '../policies/wal-sources.ts';
 import type { WalArchiveState, WalBeat } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
+import { walStrainWatch } from './strain.ts';
 import { keepCanary } from './wal-canary.ts';
 
 /** Where an archive ends, as it travels. */
@@ -53,6 +55,8 @@ export interface WalHostDependencies {
   resolveSecret(ref: string): Promise<string>;
   signingKey(): Promise<SigningKey>;
   software: string;
+  /** Tells the coordinator that a server is under strain, or no longer is. */
+  tellStrain(report: StrainReport): Promise<void>;
 }
 
 export type WalHostActivities = ReturnType<typeof createWalHostActivities>;
@@ -67,6 +71,8 @@ export function createWalHostActivities(deps: WalHostDependencies) {
   const { policy } = deps;
   const replication = async (name: string) =>
     connect(await replicationOf(clusterSource(policy, name), deps.resolveSecret), name);
+
+  const watchStrain = walStrainWatch(deps.tellStrain);
 
   return {
     /**
@@ -96,7 +102,12 @@ export function createWalHostActivities(deps: WalHostDependencies) {
                 const { keptBytes } = await slotState(client, walSlot(source));
                 beat.keptBytes = keptBytes;
                 report({ wal: beat });
-                round.look(keptBytes, Number(reached.sealed.end - reached.shipped.end));
+                const stagedBytes = Number(reached.sealed.end - reached.shipped.end);
+                round.look(keptBytes, stagedBytes);
+                // What the server was let forget waits on the staging disk, and goes the same way. Otherwise positions of
+                // two timelines say nothing, nor those of copies of which nobody knows what they have.
+                const isStaged = known === 'behind' || reached.sealed.timeline === reached.shipped.timeline;
+                await watchStrain(source, Math.max(keptBytes ?? 0, isStaged ? stagedBytes : 0), cluster.wal.slotBytes);
               },
               end: () => client.end(),
             };
@@ -153,9 +164,12 @@ export function createWalHostActivities(deps: WalHostDependencies) {
     /** Gives the slot up when the server keeps more for it than the policy lets it, while nothing can be archived. */
     guardWalSlot: ({ source }: { source: string }): Promise<{ keptBytes: number | null; dropped: boolean }> =>
       runActivity('guard the slot', async () => {
+        const { slotBytes } = archivedSource(policy, source).wal;
         const client = await replication(source);
         try {
-          return await limitSlot(client, walSlot(source), archivedSource(policy, source).wal.slotBytes);
+          const limited = await limitSlot(client, walSlot(source), slotBytes);
+          await watchStrain(source, limited.dropped ? 0 : (limited.keptBytes ?? 0), slotBytes);
+          return limited;
         } finally {
           await client.end();
         }
@@ -167,6 +181,7 @@ export function createWalHostActivities(deps: WalHostDependencies) {
         const client = await replication(source);
         try {
           await dropSlot(client, walSlot(source));
+          await watchStrain(source, 0, 1);
         } finally {
           await client.end();
         }

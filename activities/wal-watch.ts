@@ -1,10 +1,9 @@
-import type { Catalog } from '../engine/catalog/index.ts';
-import type { IncidentEvent } from '../engine/notify/index.ts';
 import { basePointOf } from '../engine/sources/wal/index.ts';
 import type { Policy } from '../policies/policy.ts';
 import { lsnOf } from '../policies/wal.ts';
 import { archivedSource } from '../policies/wal-sources.ts';
 import { runActivity } from './failure.ts';
+import { type IncidentDependencies, resolveIncident, tellIncident } from './incidents.ts';
 import type { CopyGap } from './wal-transfer.ts';
 
 /** How something about a source's WAL stands. */
@@ -14,11 +13,8 @@ export interface WalFinding {
   problem: string | null;
 }
 
-export interface WalWatchDependencies {
+export interface WalWatchDependencies extends IncidentDependencies {
   policy: Policy;
-  catalog: Catalog;
-  /** Tells people; resolves to one line per receiver that could not be reached. */
-  announce(event: IncidentEvent, signal: AbortSignal): Promise<string[]>;
 }
 
 export type WalWatchActivities = ReturnType<typeof createWalWatchActivities>;
@@ -37,9 +33,8 @@ export function createWalWatchActivities({ policy, catalog, announce }: WalWatch
       runActivity('note', async ({ signal }) => {
         for (const { about, problem } of findings) {
           const key = `wal-${about}/${source}`;
-          const open = (await catalog.incidents({ open: true })).filter((i) => i.key === key);
           if (problem === null) {
-            for (const { id } of open) await catalog.resolveIncident(id);
+            await resolveIncident(catalog, key);
             continue;
           }
           const incident = {
@@ -50,18 +45,7 @@ export function createWalWatchActivities({ policy, catalog, announce }: WalWatch
             summary: problem,
             next: nextStep(about, source),
           };
-          await catalog.openIncident(incident);
-          if (open.length > 0) continue;
-          const unreached = await announce({ incident, at: new Date().toISOString() }, signal);
-          if (unreached.length === 0) continue;
-          await catalog.openIncident({
-            key: 'notification-failed',
-            severity: 'warning',
-            source,
-            pointId: null,
-            summary: unreached.join('; '),
-            next: 'Mend the receiver named here; "backupctl doctor" checks the settings.',
-          });
+          await tellIncident({ catalog, announce }, incident, signal);
         }
       }),
 

@@ -255,6 +255,8 @@ export function createProgram(execute: Execute): Command {
     ['pause', 'give no new slots; what runs goes on'],
     ['resume', 'give slots again'],
     ['drain', 'give no new slots, and say when the last job is done'],
+    ['restrict', 'give slots to critical sources only, until it is lifted'],
+    ['lift', 'give slots to every source again, whatever is under strain now'],
   ] as const) {
     on<[], { operator?: string; reason?: string }>(
       coordinator

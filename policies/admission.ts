@@ -1,6 +1,8 @@
+import { restriction, type Strain } from './strain.ts';
+
 /**
  * Who may back up now: three slots for the whole fleet, everyone else queues; critical sources first, then higher
- * priority, then who came first. Plain data in, plain data out, so that it survives continue-as-new and is tested alone.
+ * priority, then who came first; only critical ones while something is under strain. Plain data in, plain data out, so that it survives continue-as-new and is tested alone.
  */
 
 export interface Job {
@@ -23,6 +25,8 @@ export interface Waiter extends Job {
   arrival: number;
   /** The place it was told last, 0 for none. */
   toldPosition: number;
+  /** Why it was told that it gets no slot for now, in whichever place; null or left out when it may get one. */
+  toldWhy?: string | null;
 }
 
 export type AdmissionMode = 'running' | 'paused' | 'draining' | 'drained';
@@ -36,10 +40,18 @@ export interface AdmissionState {
   arrivals: number;
   granted: number;
   leasesFreed: number;
+  /** Why only critical sources get slots. */
+  strains: Strain[];
+  /** What people were told of that; null when they know that everybody gets slots. */
+  toldStrain: string | null;
 }
 
 export function newAdmission(slots: number): AdmissionState {
-  return { slots, mode: 'running', modeSetBy: null, holders: [], queue: [], arrivals: 0, granted: 0, leasesFreed: 0 };
+  return {
+    ...{ slots, mode: 'running', modeSetBy: null, holders: [], queue: [], arrivals: 0, granted: 0, leasesFreed: 0 },
+    strains: [],
+    toldStrain: null,
+  };
 }
 
 type Request = Job & Pick<Waiter, 'critical' | 'priority'>;
@@ -123,7 +135,9 @@ export function handOver(state: AdmissionState, job: Pick<Job, 'workflowId' | 'r
 export function grant(state: AdmissionState, now: string): { state: AdmissionState; granted: Holder[] } {
   if (state.mode !== 'running') return { state, granted: [] };
   const free = Math.max(0, state.slots - state.holders.length);
-  const granted = state.queue.slice(0, free).map((waiter) => ({ ...jobOf(waiter), grantedAt: now }));
+  // The critical ones are the first of the queue.
+  const admitted = state.queue.filter((w) => whyNot(state, w) === null);
+  const granted = admitted.slice(0, free).map((waiter) => ({ ...jobOf(waiter), grantedAt: now }));
   if (granted.length === 0) return { state, granted };
   return {
     granted,
@@ -134,6 +148,11 @@ export function grant(state: AdmissionState, now: string): { state: AdmissionSta
       granted: state.granted + granted.length,
     },
   };
+}
+
+/** Why a waiting job gets no slot even when one is free; null when it gets the next. */
+function whyNot({ strains }: AdmissionState, { critical }: Waiter): string | null {
+  return critical ? null : restriction(strains);
 }
 
 /** Up to this place a waiting job is told every change. */
@@ -149,20 +168,23 @@ function isNews(told: number, place: number): boolean {
   return place * 2 <= told || place >= told * 2;
 }
 
-/** Those whose place in the queue has changed enough since they were told last, with the new one. */
+/** Those whose place in the queue, or prospect, has changed enough since they were told last, with the new one. */
 export function movedPositions(state: AdmissionState): {
   state: AdmissionState;
-  moved: { job: Waiter; position: number }[];
+  moved: { job: Waiter; position: number; why: string | null }[];
 } {
   const moved = state.queue
-    .map((job, i) => ({ job, position: i + 1 }))
-    .filter(({ job, position }) => isNews(job.toldPosition, position));
+    .map((job, i) => ({ job, position: i + 1, why: whyNot(state, job) }))
+    .filter(({ job, position, why }) => isNews(job.toldPosition, position) || why !== (job.toldWhy ?? null));
   if (moved.length === 0) return { state, moved };
-  const told = new Map(moved.map(({ job, position }) => [job, position]));
-  return {
-    moved,
-    state: { ...state, queue: state.queue.map((j) => ({ ...j, toldPosition: told.get(j) ?? j.toldPosition })) },
-  };
+  const told = new Map(moved.map(({ job, position, why }) => [job, { toldPosition: position, toldWhy: why }]));
+  return { moved, state: { ...state, queue: state.queue.map((j) => ({ ...j, ...told.get(j) })) } };
+}
+
+/** Changes what is under strain. */
+export function strain(state: AdmissionState, change: (strains: Strain[]) => Strain[]): AdmissionState {
+  const strains = change(state.strains);
+  return strains === state.strains ? state : { ...state, strains };
 }
 
 /** True when the job holds a slot or waits for one. */

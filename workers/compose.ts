@@ -11,6 +11,7 @@ import { createRepairPlanActivities } from '../activities/repair-plan.ts';
 import { createRetentionActivities } from '../activities/retention.ts';
 import { createScheduleActivities } from '../activities/schedule.ts';
 import { createSlotActivities } from '../activities/slot.ts';
+import { createStrainActivities, strainTeller } from '../activities/strain.ts';
 import { createTransferActivities } from '../activities/transfer.ts';
 import { createValidationActivities } from '../activities/validation.ts';
 import { createWalHostActivities } from '../activities/wal-host.ts';
@@ -97,6 +98,7 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
           ...createScheduleActivities({ policy, catalog: index }),
           ...createExpiryActivities({ policy, catalog: index, store }),
           ...createSlotActivities({ client, policy }),
+          ...createStrainActivities({ catalog: index, announce }),
           ...createWatchHolders({ openRun: openRun(client) }),
         };
       }
@@ -108,7 +110,7 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
         };
         return {
           ...createHostActivities({ ...sealing, source, isRunning: isRunning(client) }),
-          ...createWalHostActivities({ ...sealing, resolveSecret }),
+          ...createWalHostActivities({ ...sealing, resolveSecret, tellStrain: strainTeller(client, policy) }),
         };
       }
       case 'transfer':

@@ -22,6 +22,7 @@ export class BackupJob {
   private checksPassed = 0;
   private readonly copyStates = new Map<string, CopyState>();
   private position: number | null = null;
+  private waitsBecause: string | null = null;
   private opening: string | null = null;
   private waitingSince: number | null = null;
   private readonly warnings: string[] = [];
@@ -87,13 +88,15 @@ export class BackupJob {
     this.onChange();
   }
 
-  queued(position: number): void {
+  queued(position: number, why: string | null): void {
     this.position = position;
+    this.waitsBecause = why;
     this.onChange();
   }
 
   granted(): void {
     this.position = null;
+    this.waitsBecause = null;
     if (this.waitingSince !== null) this.finished.push({ name: 'slot', durationMs: this.now() - this.waitingSince });
     this.waitingSince = null;
   }
@@ -177,6 +180,7 @@ export class BackupJob {
       progressLine: this.progressLine(),
       phases: this.phases(),
       queuePosition: this.position,
+      queueReason: this.waitsBecause,
       pausedUntil: this.opening,
     };
   }
@@ -185,6 +189,7 @@ export class BackupJob {
   markdown(): string {
     const lines = [this.progressLine()];
     lines.push(`**Phase**: ${this.current}${this.position === null ? '' : ` (place ${this.position} in the queue)`}`);
+    if (this.waitsBecause !== null) lines.push(`**Waits** while only critical sources get slots: ${this.waitsBecause}`);
     if (this.opening !== null) lines.push(`**${this.pauseWords()}** until ${this.opening}`);
     if (this.plan) lines.push(`**Recovery point**: \`${this.plan.pointId}\` (${this.level})`);
     if (this.seal) {

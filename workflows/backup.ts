@@ -65,7 +65,7 @@ export async function backup(input: BackupInput): Promise<BackupResult> {
 async function makeInTurn(job: BackupJob, asked: Required<BackupInput>): Promise<{ plan: BackupPlan; made: Copies }> {
   const holding = slotHolder({
     onAsking: () => job.asking(),
-    onQueued: (position) => job.queued(position),
+    onQueued: (position, why) => job.queued(position, why),
     onGranted: () => job.granted(),
   });
   for (;;) {

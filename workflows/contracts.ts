@@ -4,6 +4,7 @@ import type { MeasuredRpo } from '../policies/canary.ts';
 import type { Moment } from '../policies/moment.ts';
 import type { BackupClass, Level } from '../policies/recovery-point.ts';
 import type { RepairPart } from '../policies/repair.ts';
+import type { Strain } from '../policies/strain.ts';
 import type { RuleVerdict } from '../policies/three-two-one.ts';
 
 /**
@@ -151,6 +152,8 @@ export interface BackupStatus {
   phases: Phase[];
   /** Place in the queue while it waits for a slot, 1 is next. */
   queuePosition: number | null;
+  /** Why it gets no slot even when one is free; null when it gets the next. */
+  queueReason: string | null;
   /** When the source's hours begin again, ISO-8601, while they are over for this job: nothing is sent until then. */
   pausedUntil: string | null;
 }
@@ -267,9 +270,18 @@ export interface SlotGrant {
  */
 export interface QueuePosition {
   position: number;
+  /** Why the job gets no slot for now even when one is free; left out when it gets the next. */
+  why?: string;
 }
 
-/** Argument of the coordinator's updates `pause`, `resume`, `drain` (each refuses an empty operator or reason). */
+/**
+ * Argument of the coordinator's updates `pause`, `resume`, `drain`, `restrict` and `lift` (each refuses an empty operator
+ * or reason). `restrict`: only critical sources get slots, until somebody lifts it. `lift`: everybody does again, whatever
+ * is under strain now; refused when nothing is.
+ *
+ * Signal `strain` to the coordinator, with a StrainReport: something begins, or goes on, to be under strain; or no longer
+ * is. Meanwhile only critical sources get slots.
+ */
 export interface OperatorAction {
   operator: string;
   reason: string;
@@ -286,6 +298,8 @@ export interface CoordinatorStatus {
   /** Leases taken back from jobs that were gone, since the beginning. */
   leasesFreed: number;
   granted: number;
+  /** Why only critical sources get slots; empty when everybody does. */
+  strains: Strain[];
 }
 
 /**

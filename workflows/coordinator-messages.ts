@@ -1,4 +1,5 @@
 import { ApplicationFailure } from '@temporalio/workflow';
+import { restriction, type Strain, type StrainReport } from '../policies/strain.ts';
 import type { CoordinatorSettings, OperatorAction, SlotRelease, SlotRequest } from './contracts.ts';
 
 /**
@@ -23,6 +24,14 @@ export function isRequest(value: unknown): value is SlotRequest {
   );
 }
 
+const leaseMaxMs = 86_400_000;
+
+export function isStrainReport(value: unknown): value is StrainReport {
+  const { cause, why, leaseMs } = fields(value);
+  const isLease = Number.isFinite(leaseMs) && Number(leaseMs) > 0 && Number(leaseMs) <= leaseMaxMs;
+  return isText(cause) && (why === null || isText(why)) && isLease;
+}
+
 export function isSettings(value: unknown): value is CoordinatorSettings {
   const { slots, leaseTimeoutMs } = fields(value);
   return (
@@ -40,6 +49,15 @@ export function assertNamed(action: OperatorAction): void {
     'UsageInvalid',
     { next: 'Send {"operator": "NAME", "reason": "TEXT"}, both not empty.' },
   );
+}
+
+/** Validator of `lift`: nobody shall believe to have changed something. */
+export function assertRestricted(strains: Strain[], action: OperatorAction): void {
+  assertNamed(action);
+  if (restriction(strains) !== null) return;
+  throw ApplicationFailure.nonRetryable('There is nothing to lift: every source gets slots.', 'UsageInvalid', {
+    next: 'See "backupctl status"; a coordinator that is paused is resumed by "backupctl coordinator resume".',
+  });
 }
 
 function fields(value: unknown): Record<string, unknown> {

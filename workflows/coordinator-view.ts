@@ -18,6 +18,7 @@ export function statusOf(state: AdmissionState): CoordinatorStatus {
     })),
     leasesFreed: state.leasesFreed,
     granted: state.granted,
+    strains: state.strains,
   };
 }
 
@@ -29,6 +30,11 @@ export function describe(state: AdmissionState): string {
   const by = state.modeSetBy ? ` (${state.modeSetBy.operator}: ${state.modeSetBy.reason})` : '';
   const counts = `${state.holders.length} of ${state.slots} slots taken · ${state.queue.length} waiting`;
   const lines = [`**${state.mode}**${by} · ${counts}`, ''];
+  for (const { why, since, until, lifted } of state.strains) {
+    const over = until === null ? '' : `, over at ${until} unless it is told again`;
+    const what = lifted ? `not counted (${lifted.operator}: ${lifted.reason})` : '**only critical sources get slots**';
+    lines.push(`- ⚠ ${what}: ${why} (since ${since}${over})`);
+  }
   for (const h of state.holders) lines.push(`- ▶ ${h.source} since ${h.grantedAt} (\`${h.workflowId}\`)`);
   for (const [i, w] of state.queue.slice(0, shownWaiting).entries()) {
     lines.push(`- ${i + 1}. ${w.source}${w.critical ? ' **critical**' : ''}, waiting since ${w.since}`);

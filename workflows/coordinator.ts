@@ -29,8 +29,20 @@ import {
   request,
   resize,
   setMode,
+  strain,
 } from '../policies/admission.ts';
 import { queues } from '../policies/queues.ts';
+import {
+  lapse,
+  lift,
+  nextLapse,
+  type Person,
+  report,
+  restrict,
+  restriction,
+  type Strain,
+  type StrainReport,
+} from '../policies/strain.ts';
 import type {
   CoordinatorInput,
   CoordinatorSettings,
@@ -41,7 +53,15 @@ import type {
   SlotRelease,
   SlotRequest,
 } from './contracts.ts';
-import { assertNamed, isRelease, isRequest, isSettings } from './coordinator-messages.ts';
+import {
+  assertNamed,
+  assertRestricted,
+  isRelease,
+  isRequest,
+  isSettings,
+  isStrainReport,
+} from './coordinator-messages.ts';
+import { createStrainNotes } from './coordinator-notes.ts';
 import { describe, statusOf } from './coordinator-view.ts';
 import { createWatch } from './coordinator-watch.ts';
 import { messageOf } from './failure.ts';
@@ -53,6 +73,9 @@ const configureSignal = defineSignal<[CoordinatorSettings]>('configure');
 const statusQuery = defineQuery<CoordinatorStatus>('status');
 const pauseUpdate = defineUpdate<CoordinatorStatus, [OperatorAction]>('pause');
 const resumeUpdate = defineUpdate<CoordinatorStatus, [OperatorAction]>('resume');
+const restrictUpdate = defineUpdate<CoordinatorStatus, [OperatorAction]>('restrict');
+const liftUpdate = defineUpdate<CoordinatorStatus, [OperatorAction]>('lift');
+const strainSignal = defineSignal<[StrainReport]>('strain');
 const drainUpdate = defineUpdate<CoordinatorStatus, [OperatorAction]>('drain');
 
 /** Events after which the coordinator goes on in a new run, with all it knows. */
@@ -68,7 +91,8 @@ export async function coordinator(input: CoordinatorInput): Promise<void> {
       next: 'Leave it to the workers: they start the coordinator with what the policy says.',
     });
   }
-  let state: AdmissionState = resize(input.state ?? newAdmission(input.slots), input.slots);
+  // A state that an older version left may lack something.
+  let state: AdmissionState = resize({ ...newAdmission(input.slots), ...input.state }, input.slots);
   let { leaseTimeoutMs } = input;
   /** Holders that asked again: they are told again. */
   const retell = new Map<string, SlotRequest>();
@@ -90,36 +114,64 @@ export async function coordinator(input: CoordinatorInput): Promise<void> {
     state = resize(state, settings.slots);
   });
   setHandler(statusQuery, () => statusOf(state));
+  const person = ({ operator, reason }: OperatorAction) => ({ operator: operator.trim(), reason: reason.trim() });
   const change = (mode: 'running' | 'paused' | 'draining') => (by: OperatorAction) => {
-    state = setMode(state, mode, { operator: by.operator.trim(), reason: by.reason.trim() });
+    state = setMode(state, mode, person(by));
     return statusOf(state);
   };
   setHandler(pauseUpdate, change('paused'), { validator: assertNamed });
   setHandler(resumeUpdate, change('running'), { validator: assertNamed });
   setHandler(drainUpdate, change('draining'), { validator: assertNamed });
 
+  setHandler(strainSignal, (told) => {
+    if (!isStrainReport(told)) return ignore('strain');
+    state = strain(state, (strains) => report(strains, told, now()));
+  });
+  const restrictTo = (change: (strains: Strain[], by: Person) => Strain[]) => (by: OperatorAction) => {
+    state = strain(state, (strains) => change(strains, person(by)));
+    return statusOf(state);
+  };
+  setHandler(
+    restrictUpdate,
+    restrictTo((strains, by) => restrict(strains, by, now())),
+    { validator: assertNamed },
+  );
+  setHandler(liftUpdate, restrictTo(lift), { validator: (by) => assertRestricted(state.strains, by) });
+
   const watch = createWatch((gone) => {
     for (const job of gone) state = job.resetTo ? handOver(state, job, job.resetTo) : freeGone(state, [job]);
     watchAgain = true;
   });
   let watchAgain = false;
+  const notes = createStrainNotes(state.toldStrain, (toldStrain) => {
+    state = { ...state, toldStrain };
+  });
 
   if (!input.state) await takeOver();
   for (;;) {
+    state = strain(state, (strains) => lapse(strains, now()));
     const seen = state;
     watchAgain = false;
     const isIdle = () => state === seen && retell.size === 0 && !watchAgain;
     await serve();
     setCurrentDetails(describe(state));
+    notes.say(restriction(state.strains));
     watch.follow([...state.holders, ...state.queue], leaseTimeoutMs);
     // What has come meanwhile is in the state, which goes along; only those who must be told again do not.
     if (isOverBudget() && retell.size === 0) break;
     if (!isIdle()) continue;
-    await condition(() => !isIdle() || isOverBudget());
+    await untilNews(() => !isIdle() || isOverBudget());
   }
   watch.stop();
   await condition(allHandlersFinished);
   await continueAsNew<typeof coordinator>({ ...input, slots: state.slots, leaseTimeoutMs, state });
+
+  /** Something has come, or the lease of something under strain is over. */
+  async function untilNews(isNews: () => boolean): Promise<void> {
+    const lapses = nextLapse(state.strains);
+    if (lapses === null) await condition(isNews);
+    else await condition(isNews, Math.max(1, Date.parse(lapses) - Date.now()));
+  }
 
   function isOverBudget(): boolean {
     const { continueAsNewSuggested, historyLength } = workflowInfo();
@@ -149,9 +201,10 @@ export async function coordinator(input: CoordinatorInput): Promise<void> {
     retell.clear();
     await Promise.all([
       ...granted.map((job) => tell(job, (handle) => handle.signal<[SlotGrant]>('slotGranted', grantFor(job)))),
-      ...places.moved.map(({ job, position }) =>
-        tell(job, (handle) => handle.signal<[QueuePosition]>('queuePosition', { position })),
-      ),
+      ...places.moved.map(({ job, position, why }) => {
+        const place: QueuePosition = why === null ? { position } : { position, why };
+        return tell(job, (handle) => handle.signal<[QueuePosition]>('queuePosition', place));
+      }),
     ]);
   }
 

@@ -20,8 +20,8 @@ const queuePositionSignal = defineSignal<[QueuePosition]>('queuePosition');
 export interface SlotListener {
   /** It asks for a slot once more. */
   onAsking(): void;
-  /** Place in the queue, 1 is next. */
-  onQueued(position: number): void;
+  /** Place in the queue, 1 is next; and why it gets no slot for now even when one is free. */
+  onQueued(position: number, why: string | null): void;
   onGranted(): void;
 }
 
@@ -69,7 +69,9 @@ export function slotHolder(
     isToAskAgain = true;
   });
   setHandler(queuePositionSignal, (place) => {
-    if (!isGranted() && typeof place?.position === 'number') listener.onQueued(place.position);
+    if (!isGranted() && typeof place?.position === 'number') {
+      listener.onQueued(place.position, typeof place.why === 'string' ? place.why : null);
+    }
   });
 
   async function take(request: SlotWish): Promise<void> {

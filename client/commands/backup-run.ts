@@ -43,10 +43,12 @@ export async function backupRun(context: Context, options: RunBackupOptions): Pr
   const result = await follow<BackupResult>(context, {
     started,
     line: async (handle) => {
-      const { phase, progressLine, queuePosition, pausedUntil } = await handle.query<BackupStatus>('status');
+      const { phase, progressLine, queuePosition, queueReason, pausedUntil } =
+        await handle.query<BackupStatus>('status');
       const place = queuePosition === null ? '' : ` | place ${queuePosition} in the queue`;
+      const why = queueReason ? `: only critical sources get slots now (${queueReason})` : '';
       const hours = phase === 'window' ? ` | its hours begin at ${pausedUntil}` : '';
-      return `${phase.padEnd(9)} ${progressLine}${place}${hours}`;
+      return `${phase.padEnd(9)} ${progressLine}${place}${why}${hours}`;
     },
   });
   out.result({ ...started, ...result }, () => renderResult(result, out.paint));

@@ -5,7 +5,7 @@ import type { Context } from '../context.ts';
 import { namedPerson } from '../person.ts';
 
 export interface CoordinatorOptions {
-  action: 'pause' | 'resume' | 'drain';
+  action: 'pause' | 'resume' | 'drain' | 'restrict' | 'lift';
   operator?: string;
   reason?: string;
 }
@@ -26,10 +26,20 @@ export async function coordinator(context: Context, options: CoordinatorOptions)
       cause: error,
     });
   }
-  context.out.result(
-    status,
-    () =>
+  context.out.result(status, () =>
+    [
       `The coordinator is ${status.mode}: ${status.holders.length} of ${status.slots} slots in use, ${status.queue.length} waiting.`,
+      ...strainWords(status),
+    ].join('\n'),
   );
   return undefined;
+}
+
+/** Why only critical sources get slots, a line for each cause. */
+export function strainWords({ strains = [] }: Pick<CoordinatorStatus, 'strains'>): string[] {
+  return strains.map(({ why, since, lifted }) =>
+    lifted
+      ? `Lifted by ${lifted.operator} (${lifted.reason}), though ${why} (since ${since}).`
+      : `Only critical sources get slots: ${why} (since ${since}).`,
+  );
 }

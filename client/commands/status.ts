@@ -5,6 +5,7 @@ import { type BackupStatus, type CoordinatorStatus, coordinatorWorkflowId } from
 import { type ArchiveState, archiveState } from '../archives.ts';
 import type { Context } from '../context.ts';
 import { table } from '../table.ts';
+import { strainWords } from './coordinator.ts';
 
 interface RunningJob {
   workflowId: string;
@@ -66,6 +67,7 @@ export async function status(context: Context): Promise<number | undefined> {
         ? `Coordinator ${coordinator.mode}${coordinator.modeSetBy ? ` (by ${coordinator.modeSetBy.operator}: ${coordinator.modeSetBy.reason})` : ''}: ` +
           `${coordinator.holders.length} of ${coordinator.slots} slots in use, ${coordinator.queue.length} waiting`
         : 'No coordinator runs yet: the first backup starts it.',
+      ...(coordinator ? strainWords(coordinator) : []),
       ...(jobs.length === 0
         ? ['No job is running.']
         : jobs.map((j) => `${j.workflowId}  ${j.status ? `${j.status.phase}  ${j.status.progressLine}` : 'running'}`)),

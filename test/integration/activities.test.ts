@@ -2,6 +2,7 @@ import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createCoordinationActivities, type JobEnd } from '../../activities/coordination.ts';
 import { createRecoveryActivities } from '../../activities/recovery.ts';
+import { createStrainActivities } from '../../activities/strain.ts';
 import { type Catalog, openCatalog } from '../../engine/catalog/index.ts';
 import type { NotificationEvent } from '../../engine/notify/index.ts';
 import type { Store } from '../../engine/stores/index.ts';
@@ -119,6 +120,23 @@ describe('planning a backup', () => {
       run(coordination.planBackup, { source: 'shpo', level: 'full', classes: ['manual'], anytime: false }),
     );
     expect(error).toMatchObject({ type: 'SourceUnknown', nonRetryable: true });
+  });
+});
+
+describe('slots for critical sources only', () => {
+  test('are an incident that people are told of once, until everybody gets slots again', async () => {
+    const announced: unknown[] = [];
+    const announce = async (event: unknown) => {
+      announced.push(event);
+      return [];
+    };
+    const { noteStrain } = createStrainActivities({ catalog, announce });
+    for (const why of ['the WAL of shop waits', 'the WAL of shop waits; that of docs too'])
+      await run(noteStrain, { why });
+    expect(await openIncidents()).toEqual(['critical-only']);
+    expect(announced).toMatchObject([{ incident: { source: null, summary: expect.stringContaining('WAL of shop') } }]);
+    await run(noteStrain, { why: null });
+    expect(await openIncidents()).toEqual([]);
   });
 });
 

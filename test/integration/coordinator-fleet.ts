@@ -51,6 +51,7 @@ export class Fleet {
       activities: {
         ...createSlotActivities({ client: this.client, policy }),
         ...createWatchHolders({ openRun: openRun(this.client) }),
+        noteStrain: async () => {},
       },
       shutdownGraceTime: 0,
     });

@@ -168,6 +168,23 @@ describe('the coordinator', () => {
     expect(historyLength).toBeLessThan(100);
   });
 
+  test('knows in a new run what is under strain, and what people said of it', async () => {
+    await fleet.startCoordinator(20);
+    const first = (await fleet.coordinator.describe()).runId;
+    const strain = { cause: 'wal/shop', why: 'the WAL of shop waits', leaseMs: 600_000 };
+    await fleet.coordinator.executeUpdate('restrict', { args: [byNow] });
+    const isSame = async () => (await fleet.coordinator.describe()).runId === first;
+    for (let more = 0; await isSame(); more++) {
+      await fleet.coordinator.signal('strain', { ...strain, leaseMs: strain.leaseMs + more });
+    }
+    const kept = await fleet.until((s) => s.strains.length === 2);
+    expect(kept.strains).toMatchObject([{ cause: 'person' }, { cause: 'wal/shop', why: strain.why, lifted: null }]);
+    await fleet.queueUp([{ source: 'a' }, { source: 'vital', critical: true }]);
+    expect(sources((await fleet.until((s) => s.holders.length === 1)).holders)).toEqual(['vital']);
+    await fleet.coordinator.executeUpdate('lift', { args: [byNow] });
+    await fleet.until((s) => s.holders.length === 2);
+  });
+
   test('leaves the slot with a job that was reset while it held one, and takes it back at its end', async () => {
     const jobs = await fleet.queueUp([{ source: 'a' }, { source: 'b' }, { source: 'c' }, { source: 'waiting' }]);
     await fleet.until((s) => s.holders.length === 3);

@@ -32,6 +32,10 @@ let stores: Record<'near' | 'far', Store>;
 /** `far` does not take anything. */
 let isFarAway: boolean;
 let serial = 0;
+/** What the coordinator was told of the server. */
+let strains: string[];
+/** The worker's, which remembers what it has told. */
+let worked: { of: string; activities: ReturnType<typeof makeActivities> } | null = null;
 
 beforeAll(async () => {
   cluster = await makeCluster(binDir, { max_wal_size: '64MB', min_wal_size: '32MB', max_replication_slots: '20' });
@@ -52,6 +56,7 @@ beforeEach(async () => {
     far: { ...far, put: (...args) => (isFarAway ? Promise.reject(away) : far.put(...args)) },
   };
   isFarAway = false;
+  strains = [];
   port = server.port;
 });
 afterEach(async () => {
@@ -59,8 +64,14 @@ afterEach(async () => {
   await run(activities().dropWalSlot, { source: `cluster-${serial}` });
 });
 
-/** A slot of its own for each test. */
 function activities() {
+  const of = `${serial} ${port}`;
+  if (worked?.of !== of) worked = { of, activities: makeActivities() };
+  return worked.activities;
+}
+
+/** A slot of its own for each test. */
+function makeActivities() {
   const source = `cluster-${serial}`;
   const policy = policySchema.parse({
     version: 1,
@@ -82,6 +93,7 @@ function activities() {
     ...createWalHostActivities({
       policy,
       resolveSecret: async () => password,
+      tellStrain: async ({ why }) => void strains.push(why === null ? 'over' : 'begins'),
       signingKey: async () => wal.signingKey,
       software: 'tests',
     }),
@@ -208,9 +220,14 @@ describe('a slot that has reached its limit', () => {
     expect(behind.keptBytes).toBeGreaterThan(64 * mib);
     const relieved = await stream({ known: 'behind', forMs: 4_000 });
     expect(relieved.state).toBe('behind');
+    // What waits on the staging disk now strains things no less.
+    expect(strains).toEqual(['begins']);
     isFarAway = false;
     await ship();
     expect(await stream({ known: 'behind' })).toMatchObject({ state: 'well' });
+    // The server hears a little later what it may forget.
+    while (strains.length < 2) await stream({ known: 'well', forMs: 1_000 });
+    expect(strains).toEqual(['begins', 'over']);
     for (const store of Object.values(stores)) await expectWhole(store);
   });
 

@@ -13,7 +13,9 @@ import {
   request,
   resize,
   setMode,
+  strain,
 } from '../../policies/admission.ts';
+import { lift, report } from '../../policies/strain.ts';
 
 const now = '2026-03-01T02:00:00Z';
 const by = { operator: 'Ada', reason: 'disks are being moved' };
@@ -183,6 +185,33 @@ describe('pausing and draining', () => {
   });
 });
 
+describe('while something is under strain', () => {
+  const wal = { cause: 'wal/shop', why: 'the WAL of shop waits', leaseMs: 60_000 };
+  const strained = (state: AdmissionState) => strain(state, (s) => report(s, wal, now));
+
+  test('only critical sources get slots; the others are told why, and get theirs when it is over', () => {
+    const state = strained(queued([job('a'), job('vital', { critical: true }), job('b')]));
+    const round = grant(state, now);
+    expect(names(round.granted)).toEqual(['vital']);
+    const told = movedPositions(round.state);
+    expect(told.moved.map((m) => [m.job.workflowId, m.position, m.why])).toEqual([
+      ['a', 1, wal.why],
+      ['b', 2, wal.why],
+    ]);
+    expect(movedPositions(told.state).moved).toEqual([]);
+    const over = strain(told.state, (s) => report(s, { ...wal, why: null }, now));
+    expect(movedPositions(over).moved.map((m) => m.why)).toEqual([null, null]);
+    expect(names(grant(over, now).granted)).toEqual(['a', 'b']);
+  });
+
+  test('who has a slot keeps it, and nobody gets one while the coordinator is paused', () => {
+    const busy = strained(grant(queued([job('a')]), now).state);
+    expect(names(busy.holders)).toEqual(['a']);
+    const paused = setMode(request(busy, job('vital', { critical: true }), now), 'paused', by);
+    expect(grant(paused, now).granted).toEqual([]);
+  });
+});
+
 describe('places in the queue', () => {
   /** All the places a job is told as those before it leave, one by one. */
   function placesTold(waiting: number): number[] {
@@ -263,6 +292,14 @@ const steps = () => {
         ),
       },
       { weight: 1, arbitrary: fc.constant<Step>((s) => movedPositions(s).state) },
+      {
+        weight: 1,
+        arbitrary: fc.constantFrom('under strain', null).map(
+          (why): Step =>
+            (s) =>
+              strain(s, (strains) => report(strains, { cause: 'wal/x', why, leaseMs: 60_000 }, now)),
+        ),
+      },
     ),
     { maxLength: 60 },
   );
@@ -292,7 +329,8 @@ describe('whatever happens, in whatever order', () => {
           const { granted, state: after } = grant(state, now);
           if (granted.length > 0) expect(after.holders.length).toBeLessThanOrEqual(after.slots);
           if (state.mode === 'running') {
-            expect(granted).toHaveLength(Math.min(state.queue.length, Math.max(0, state.slots - state.holders.length)));
+            const admitted = state.queue.filter((w) => w.critical || state.strains.length === 0);
+            expect(granted).toHaveLength(Math.min(admitted.length, Math.max(0, state.slots - state.holders.length)));
             expect(names(granted)).toEqual(names(state.queue.slice(0, granted.length)));
           } else expect(granted).toEqual([]);
         }
@@ -343,6 +381,7 @@ describe('whatever happens, in whatever order', () => {
     fc.assert(
       fc.property(steps(), (sequence) => {
         let state = setMode(statesOf(sequence).at(-1) as AdmissionState, 'running', by);
+        state = strain(state, (strains) => lift(strains, by));
         const waiting = new Set(names(state.queue));
         for (let round = 0; waiting.size > 0 && round < 100; round++) {
           const turn = grant(state, now);

@@ -10,6 +10,7 @@ import { rekeyScenarios } from './rekey-scenarios.ts';
 import { restoreScenarios } from './restore-scenarios.ts';
 import { type Stage, until } from './stage.ts';
 import { callingRun, failure, plan as fullPlan } from './stand-ins.ts';
+import { strainScenarios } from './strain-scenarios.ts';
 import { walScenarios } from './wal-scenarios.ts';
 
 /** Every way in which our workflows end, each played once on a real server: `workflow.ending` → the runs to keep. */
@@ -277,6 +278,7 @@ export const scenarios: Record<string, (stage: Stage) => Promise<Played>> = {
   },
 
   ...hoursScenarios,
+  ...strainScenarios,
   ...walScenarios,
   ...rekeyScenarios,
   ...restoreScenarios,

@@ -5,6 +5,7 @@ import { createSlotActivities } from '../../activities/slot.ts';
 import { queues } from '../../policies/queues.ts';
 import { type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import { policyOf } from '../policies/policies.ts';
+import { eventually } from '../support/eventually.ts';
 import { causes, labelsOf, Stage, until } from './stage.ts';
 import { callingRun, failure, grantSlot, plan, type StandIns, untilCancelled } from './stand-ins.ts';
 
@@ -87,6 +88,15 @@ describe('backups with the real coordinator', () => {
       taskQueue: queues.coordination,
       args: [{ slots, leaseTimeoutMs: 60_000 }],
     });
+  const strain = (cause: string, why: string | null, leaseMs = 3_600_000) =>
+    coordinator().signal('strain', { cause, why, leaseMs });
+  const jobOf = (source: string): WorkflowHandle => {
+    const job = jobs.get(source);
+    if (!job) throw new Error(`no job of ${source}`);
+    return job;
+  };
+  /** What people were told last of strain. */
+  const noted = () => steps.inputs.filter((i) => i.step === 'noteStrain').at(-1)?.input;
   async function queueUp(...sources: string[]): Promise<void> {
     for (const source of sources) {
       jobs.set(source, await stage.start('backup', { source }));
@@ -161,6 +171,56 @@ describe('backups with the real coordinator', () => {
     await finish('day');
     expect(await jobs.get('night')?.result()).toMatchObject({ outcome: 'succeeded' });
     expect(await settles((s) => s.holders.length === 0)).toMatchObject({ granted: 3, queue: [] });
+  });
+
+  test('wait while something is under strain unless they are critical, and are told why; until the last of it is over', async () => {
+    await startCoordinator();
+    for (const rubbish of [undefined, 'x', {}, { cause: 'x', why: 'y' }, { cause: 'x', why: 'y', leaseMs: 0 }]) {
+      await coordinator().signal('strain', rubbish);
+    }
+    await strain('wal/shop', 'the WAL of shop waits');
+    await strain('wal/docs', 'the WAL of docs waits');
+    await queueUp('a', 'vital');
+    expect((await settles((s) => s.holders.length === 1)).holders).toMatchObject([{ source: 'vital' }]);
+    await until(jobOf('a'), (s) => s.queueReason === 'the WAL of shop waits; the WAL of docs waits');
+    await eventually(() => expect(noted()).toEqual({ why: 'the WAL of shop waits; the WAL of docs waits' }));
+    await strain('wal/shop', null);
+    await until(jobOf('a'), (s) => s.queueReason === 'the WAL of docs waits');
+    expect(await status()).toMatchObject({ queue: [{ source: 'a' }], strains: [{ cause: 'wal/docs' }] });
+    await strain('wal/docs', null);
+    await settles((s) => s.holders.length === 2);
+    await eventually(() => expect(noted()).toEqual({ why: null }));
+    for (const source of ['a', 'vital']) await finish(source);
+  });
+
+  test('get slots again when nobody renews the strain: whoever saw it may have died', async () => {
+    await startCoordinator();
+    await strain('wal/shop', 'the WAL of shop waits', 1_000);
+    await queueUp('a');
+    await settles((s) => s.holders.length === 1 && s.strains.length === 0);
+    await eventually(() => expect(noted()).not.toEqual({ why: 'the WAL of shop waits' }));
+    await finish('a');
+  });
+
+  test('go by what a person restricts and lifts, with name and reason', async () => {
+    await startCoordinator();
+    await expect(coordinator().executeUpdate('lift', { args: [by] })).rejects.toMatchObject({
+      cause: { type: 'UsageInvalid', message: expect.stringContaining('nothing to lift') },
+    });
+    await expect(coordinator().executeUpdate('restrict', { args: [{ operator: 'Ada' }] })).rejects.toMatchObject({
+      cause: { type: 'UsageInvalid', message: expect.stringContaining('reason must be given') },
+    });
+    await coordinator().executeUpdate('restrict', { args: [by] });
+    await strain('wal/shop', 'the WAL of shop waits');
+    await queueUp('a', 'b', 'vital');
+    await finish('vital');
+    const kept = await status();
+    expect(kept.strains.map((s) => s.cause)).toEqual(['person', 'wal/shop']);
+    expect(kept.queue.map((w) => w.source)).toEqual(['a', 'b']);
+    const lifted = await coordinator().executeUpdate<CoordinatorStatus, [typeof by]>('lift', { args: [by] });
+    expect(lifted.strains).toMatchObject([{ cause: 'wal/shop', lifted: by }]);
+    await settles((s) => s.holders.length === 2);
+    for (const source of ['a', 'b']) await finish(source);
   });
 
   test('that wait leave the queue when they are cancelled; the others keep their order', async () => {

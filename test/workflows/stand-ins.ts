@@ -10,6 +10,7 @@ import type { RepairPlanActivities } from '../../activities/repair-plan.ts';
 import type { RetentionActivities } from '../../activities/retention.ts';
 import type { ScheduleActivities } from '../../activities/schedule.ts';
 import type { SlotActivities } from '../../activities/slot.ts';
+import type { StrainActivities } from '../../activities/strain.ts';
 import type { TransferActivities } from '../../activities/transfer.ts';
 import type { ValidationActivities } from '../../activities/validation.ts';
 import type { WalHostActivities } from '../../activities/wal-host.ts';
@@ -27,6 +28,7 @@ type Activities = CoordinationActivities &
   ScheduleActivities &
   ExpiryActivities &
   SlotActivities &
+  StrainActivities &
   WatchActivities &
   HostActivities &
   ValidationActivities &
@@ -48,6 +50,7 @@ const places: Record<string, Step[]> = {
     ...([
       'resolveLeftovers',
       'lookAtHours',
+      'noteStrain',
       'requestSlot',
       'releaseSlot',
       'findJobs',
@@ -171,6 +174,7 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
   lookAtHours: () => ({ isOpen: true, until: null }),
   requestSlot: grantSlot,
   releaseSlot: () => {},
+  noteStrain: () => {},
   findJobs: () => ({ holders: [], waiting: [] }),
   watchHolders: untilCancelled(() => {}),
   sealPoint: ({ level }) => ({ level, sourceBytes: 3_000_000, storedBytes: 1_000_000, entries: 7, warnings: [] }),
