@@ -1,11 +1,13 @@
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
 import { TemporalFailure } from '@temporalio/common';
+import { asDiskFailure } from '../engine/disk-failure.ts';
 import { Failure } from '../policies/failure.ts';
 import type { WalBeat } from '../workflows/contracts.ts';
 
 /**
  * The one place where a Failure becomes Temporal's ApplicationFailure: its type and retryability carry over, the next
- * step travels in the details. Anything else is a defect of ours and keeps its own message.
+ * step travels in the details. So does what the disk of the host failed of. Anything else is a defect of ours and keeps its
+ * own message.
  */
 export function asTemporalFailure(error: unknown, signal: AbortSignal): Error {
   if (error instanceof TemporalFailure) return error;
@@ -14,12 +16,13 @@ export function asTemporalFailure(error: unknown, signal: AbortSignal): Error {
       ? signal.reason
       : new CancelledFailure('The activity was cancelled');
   }
-  if (error instanceof Failure) {
+  const failure = asDiskFailure(error);
+  if (failure instanceof Failure) {
     return ApplicationFailure.create({
-      type: error.type,
-      message: error.message,
-      nonRetryable: !error.retryable,
-      details: [{ next: error.next, ...error.details }],
+      type: failure.type,
+      message: failure.message,
+      nonRetryable: !failure.retryable,
+      details: [{ next: failure.next, ...failure.details }],
     });
   }
   return error instanceof Error ? error : new Error(String(error));

@@ -157,14 +157,14 @@ export function createTransferActivities(deps: TransferDependencies) {
      * future. Returns when that was, by the store's clock.
      */
     publishCopy: (target: CopyTarget): Promise<{ publishedAt: string }> =>
-      runActivity('publish', async ({ signal }) => {
+      runActivity('publish', async ({ signal, attempt }) => {
         const store = await deps.store(target.copy);
         const backup = await stagedBackup(target);
         const source = bytesSource(await readFile(staged(target, backupJsonName)));
         await assertChain(store, backup, trusted);
         await assertOfToday(store, backup);
         const lock = await lockOptions(store, plannedCopy(target));
-        await placeWayOut(store, { ...lock, signal });
+        await placeWayOut(store, { ...lock, signal, again: attempt > 1 });
         const stored = await store.put(keyOf(target, backupJsonName), source, {
           metadata: metadata(target),
           ...lock,

@@ -36,6 +36,7 @@ export const failureTypes = {
   CapabilityMissing: { retryable: false, exitCode: 5 },
   ChecksumMismatch: { retryable: true, exitCode: 5 },
   StagingFull: { retryable: true, exitCode: 5 },
+  DiskFailed: { retryable: true, exitCode: 5 },
   // the sealed format
   Corrupt: { retryable: false, exitCode: 6 },
   KeyMissing: { retryable: false, exitCode: 6 },

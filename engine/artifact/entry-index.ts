@@ -4,7 +4,7 @@ import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { comparePaths } from './manifest.ts';
 import type { Base } from './reference.ts';
-import { orFull } from './sealed-file.ts';
+import { onStaging } from './sealed-file.ts';
 import type { Block } from './types.ts';
 
 /**
@@ -99,7 +99,7 @@ async function createScratch(file: string) {
   const flush = async () => {
     const text = chunk;
     chunk = '';
-    await orFull(file, () => handle.writeFile(text));
+    await onStaging(file, () => handle.writeFile(text));
     await setImmediate();
   };
   return {

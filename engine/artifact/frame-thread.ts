@@ -103,14 +103,23 @@ function readFile(
     }
   }
   try {
-    const at = readWhole(fd, into, offset);
-    if (at < into.length) {
-      into.fill(0, at);
-      return { state: 'changed' };
-    }
-    return { state: same(fd, expect) ? 'ok' : 'changed' };
+    return closing(fd, () => {
+      const at = readWhole(fd, into, offset);
+      if (at < into.length) {
+        into.fill(0, at);
+        return { state: 'changed' };
+      }
+      return { state: same(fd, expect) ? 'ok' : 'changed' };
+    });
   } catch (error) {
     return unread(into, error);
+  }
+}
+
+/** Does something with an open file, and closes it; what goes wrong with either is thrown. */
+function closing<T>(fd: number, body: () => T): T {
+  try {
+    return body();
   } finally {
     closeSync(fd);
   }
@@ -154,6 +163,12 @@ function unpack(job: UnpackJob): ThreadReply {
   }
   const problems: BlockProblem[] = [];
   const open = { path: '', fd: -1 };
+  const close = () => {
+    const { fd } = open;
+    // Closed, whatever it says.
+    open.fd = -1;
+    if (fd >= 0) closeSync(fd);
+  };
   try {
     for (const [i, block] of job.blocks.entries()) {
       const bytes = content.subarray(block.offset, block.offset + block.bytes);
@@ -165,18 +180,18 @@ function unpack(job: UnpackJob): ThreadReply {
       if (!target) continue;
       const path = asBuffer(target.path).toString('latin1');
       if (open.fd < 0 || open.path !== path) {
-        if (open.fd >= 0) closeSync(open.fd);
-        open.fd = -1;
+        close();
         open.fd = openSync(asBuffer(target.path), constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_CREAT, 0o600);
         open.path = path;
       }
       writeBlock(open.fd, bytes, target);
       if (target.own) setOwn(open.fd, target.own, target.path);
     }
+    // What could not be written may be told only now.
+    close();
   } catch (error) {
-    return { seq: job.seq, kind: 'failed', errno: errnoOf(error), message: String(error) };
-  } finally {
     if (open.fd >= 0) closeSync(open.fd);
+    return { seq: job.seq, kind: 'failed', errno: errnoOf(error), message: String(error) };
   }
   const contentBytes = content.length;
   if (!job.wantContent) giveBack(content.buffer);
@@ -214,17 +229,16 @@ function newRuns(
 function compare({ seq, blocks }: CompareJob): ThreadReply {
   const problems: BlockProblem[] = [];
   for (const [i, { path, fileOffset, bytes, sha256: expected, own }] of blocks.entries()) {
-    let fd = -1;
     try {
-      fd = openSync(asBuffer(path), constants.O_RDONLY | constants.O_NOFOLLOW);
-      const got = readWhole(fd, input.subarray(0, bytes), fileOffset);
-      if (got < bytes || sha256(input.subarray(0, bytes)) !== expected) {
-        problems.push({ block: i, what: 'is not what the manifest names' });
-      } else if (own) setOwn(fd, own, path);
+      const fd = openSync(asBuffer(path), constants.O_RDONLY | constants.O_NOFOLLOW);
+      closing(fd, () => {
+        const got = readWhole(fd, input.subarray(0, bytes), fileOffset);
+        if (got < bytes || sha256(input.subarray(0, bytes)) !== expected) {
+          problems.push({ block: i, what: 'is not what the manifest names' });
+        } else if (own) setOwn(fd, own, path);
+      });
     } catch (error) {
       return { seq, kind: 'failed', errno: errnoOf(error), message: String(error) };
-    } finally {
-      if (fd >= 0) closeSync(fd);
     }
   }
   return { seq, kind: 'compared', problems };

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { level, type SourceFacts, sourceFacts } from '../../policies/recovery-point.ts';
 import { decodeManifest } from './manifest.ts';
 import { manifestLines } from './manifest-lines.ts';
-import { orFull } from './sealed-file.ts';
+import { onStaging } from './sealed-file.ts';
 import type { ArtifactName, EntryWithBlocks } from './types.ts';
 
 /**
@@ -55,14 +55,14 @@ export async function createReferenceFile(dir: string): Promise<ReferenceFile> {
   return {
     async write(compressed) {
       hash.update(compressed);
-      await orFull(file, () => handle.writeFile(compressed));
+      await onStaging(file, () => handle.writeFile(compressed));
     },
     async finish(note) {
-      await orFull(file, () => handle.sync());
+      await onStaging(file, () => handle.sync());
       await close();
       const text = JSON.stringify({ ...note, sha256: hash.digest('hex') });
       const noteFile = path.join(dir, noteName);
-      await orFull(noteFile, () => writeFile(noteFile, text, { mode: 0o600, flag: 'wx', flush: true }));
+      await onStaging(noteFile, () => writeFile(noteFile, text, { mode: 0o600, flag: 'wx', flush: true }));
     },
     close,
   };

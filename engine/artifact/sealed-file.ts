@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
-import { Failure } from '../../policies/failure.ts';
 import type { ObjectRole, SealedObject } from '../../policies/recovery-point.ts';
+import { asDiskFailure } from '../disk-failure.ts';
 import { giveBackChunk } from '../give-back.ts';
 import { StreamEncryptor, type StreamKey } from './tink.ts';
 
@@ -60,7 +60,7 @@ export async function createSealedFile(options: SealedFileOptions): Promise<Seal
     async finish() {
       encryptor.end();
       await flush();
-      await orFull(file, () => handle.sync());
+      await onStaging(file, () => handle.sync());
       await close();
       return { role: options.role, name: options.name, bytes: cipherBytes, sha256: hash.digest('hex') };
     },
@@ -71,7 +71,7 @@ export async function createSealedFile(options: SealedFileOptions): Promise<Seal
 async function writeAll(handle: FileHandle, chunks: Buffer[], file: string): Promise<void> {
   let left = chunks;
   while (left.length > 0) {
-    const { bytesWritten } = await orFull(file, () => handle.writev(left));
+    const { bytesWritten } = await onStaging(file, () => handle.writev(left));
     let skip = bytesWritten;
     const rest: Buffer[] = [];
     for (const chunk of left) {
@@ -85,16 +85,11 @@ async function writeAll(handle: FileHandle, chunks: Buffer[], file: string): Pro
   }
 }
 
-/** Runs a write on the staging disk; a full one becomes StagingFull. */
-export async function orFull<T>(file: string, write: () => Promise<T>): Promise<T> {
+/** Runs a write on the staging disk. Throws StagingFull, DiskFailed. */
+export async function onStaging<T>(file: string, write: () => Promise<T>): Promise<T> {
   try {
     return await write();
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
-    throw new Failure('StagingFull', `The staging disk is full: ${path.dirname(file)} (${code}).`, {
-      next: 'Free space there, or point staging.path at a larger disk; the backup is tried again by itself.',
-      cause: error,
-    });
+    throw asDiskFailure(error, file);
   }
 }

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { stretchesOf } from './blocks.ts';
 import { comparePaths, decodeEntry, encodeEntry } from './manifest.ts';
-import { orFull } from './sealed-file.ts';
+import { onStaging } from './sealed-file.ts';
 import type { Block, Entry } from './types.ts';
 import type { ArtifactWriter } from './writer.ts';
 
@@ -51,7 +51,7 @@ export function sortedEntries(
       if (weight < memoryMax) return;
       const file = path.join(scratchDir, `entries-${runs.length}`);
       sort();
-      await orFull(file, () => writeFile(file, lines(batch), { mode: 0o600, flag: 'wx' }));
+      await onStaging(file, () => writeFile(file, lines(batch), { mode: 0o600, flag: 'wx' }));
       runs.push(file);
       batch = [];
       weight = 0;

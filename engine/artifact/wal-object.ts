@@ -19,7 +19,7 @@ import { syncDirectory } from './files.ts';
 import { acquireFramePool } from './frame-pool.ts';
 import { generatePointKey, keyCheckOf, type SigningKey, wrapKey } from './keys.ts';
 import { frameBytesMax } from './limits.ts';
-import { createSealedFile, orFull } from './sealed-file.ts';
+import { createSealedFile, onStaging } from './sealed-file.ts';
 import { signatureOf, verifies } from './signed.ts';
 import { openStream } from './tink.ts';
 import { type KeyPlace, openPointKey } from './wrapped-keys.ts';
@@ -147,7 +147,7 @@ async function join({ line, cipherFile, file }: { line: string; cipherFile: stri
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const whole = `${cipherFile}.whole`;
   try {
-    await orFull(whole, async () => {
+    await onStaging(whole, async () => {
       const out = createWriteStream(whole, { mode: 0o600, flags: 'wx', flush: true });
       out.write(line);
       await pipeline(createReadStream(cipherFile), out);

@@ -21,7 +21,7 @@ import { generatePointKey, keyCheckOf, wrapKey } from './keys.ts';
 import { blockBytesMax, frameBytesMax } from './limits.ts';
 import { ManifestEncoder } from './manifest.ts';
 import { createReferenceFile, type ReferenceFile, referenceNames } from './reference.ts';
-import { createSealedFile, orFull, type SealedFile } from './sealed-file.ts';
+import { createSealedFile, onStaging, type SealedFile } from './sealed-file.ts';
 import type { ArtifactName, Block, Entry, FrameResult, Piece, PieceResult, WholeBlock } from './types.ts';
 
 export const sealedJsonName = 'sealed.json';
@@ -130,7 +130,7 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
       manifest: sealedManifest.sha256,
     });
     const keyFile = path.join(dir, keyName);
-    await orFull(keyFile, () => writeFile(keyFile, wrapped, { mode: 0o600, flag: 'wx', flush: true }));
+    await onStaging(keyFile, () => writeFile(keyFile, wrapped, { mode: 0o600, flag: 'wx', flush: true }));
     objects.push({
       role: 'key',
       name: keyName,
@@ -155,8 +155,8 @@ export async function sealPoint(options: SealPointOptions): Promise<SealedPoint>
       software: options.software,
     });
     const file = path.join(dir, sealedJsonName);
-    await orFull(file, () => writeFile(`${file}.new`, JSON.stringify(sealed), { mode: 0o600, flush: true }));
-    await syncDirectory(dir, { rename: [`${file}.new`, file] });
+    await onStaging(file, () => writeFile(`${file}.new`, JSON.stringify(sealed), { mode: 0o600, flush: true }));
+    await onStaging(file, () => syncDirectory(dir, { rename: [`${file}.new`, file] }));
     return sealed;
   } catch (error) {
     // What is under way still holds the files.

@@ -10,7 +10,10 @@ export function wayOutFiles(): WayOutFile[] {
   return files;
 }
 
-export type WayOutOptions = Pick<PutOptions, 'lock' | 'signal'>;
+export interface WayOutOptions extends Pick<PutOptions, 'lock' | 'signal'> {
+  /** An attempt before this one failed, and may have left something under way. */
+  again?: boolean;
+}
 
 /**
  * Lays the script and the page that restore without this software at the root of a store, where they are not there
@@ -18,7 +21,7 @@ export type WayOutOptions = Pick<PutOptions, 'lock' | 'signal'>;
  * so that a newer version is a further object and nothing is overwritten. One head for each when nothing is to be done.
  * Throws ObjectExists when something else lies under such a name, and what the store throws.
  */
-export async function placeWayOut(store: Store, { lock, signal }: WayOutOptions = {}): Promise<void> {
+export async function placeWayOut(store: Store, { lock, signal, again = false }: WayOutOptions = {}): Promise<void> {
   for (const { name, text } of wayOutFiles()) {
     const source = bytesSource(text);
     const found = await store.head(name).catch((error: unknown) => {
@@ -26,7 +29,10 @@ export async function placeWayOut(store: Store, { lock, signal }: WayOutOptions 
       throw error;
     });
     const isLocked = !lock || Date.parse(found?.lockedUntil ?? '') >= Date.parse(lock.until);
-    if (found && found.bytes === source.bytes && found.sha256 === source.sha256 && isLocked) continue;
+    if (found && found.bytes === source.bytes && found.sha256 === source.sha256 && isLocked) {
+      if (again) for await (const pending of store.listPending(name)) await store.abortPut(pending);
+      continue;
+    }
     try {
       await store.put(name, source, { ...(lock ? { lock } : {}), ...(signal ? { signal } : {}) });
     } catch (error) {

@@ -53,7 +53,7 @@ describe('a staging disk that is full', () => {
     const { attempts, around } = watching();
     const { result, failure, problems } = await jobs.run(null, { staging: disk.path, bytes: 3 * MiB, around });
     expect({ result, problems }).toEqual({ result: null, problems: [] });
-    expect(failure).toMatch(/staging disk is full/);
+    expect(failure).toMatch(/The disk is full/);
     expect(attempts.get('sealPoint')).toBeGreaterThan(1);
     expect(await filesIn(disk)).toEqual([]);
   }, 120_000);

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { emptyFolder, removeTree } from './remove.ts';
@@ -25,11 +25,11 @@ const marker = z.object({
 export function claimFolder(folder: string, existed: boolean, job: string | null): Claim {
   const file = job === null ? null : markerIn(folder, job);
   const attempt = randomUUID();
-  if (file) writeFileSync(file, JSON.stringify({ attempt, existed } satisfies z.infer<typeof marker>), { mode: 0o600 });
+  if (file) mark(file, { attempt, existed });
   let isReleased = false;
   return {
     release() {
-      if (file && !isReleased) rmSync(file, { force: true });
+      if (file && !isReleased) unmark(file);
       isReleased = true;
     },
     async undo() {
@@ -39,6 +39,26 @@ export function claimFolder(folder: string, existed: boolean, job: string | null
       if (!existed) await removeTree(folder);
     },
   };
+}
+
+/** Leaves nothing when it fails: half a marker is nobody's, and in everybody's way. */
+function mark(file: string, content: z.infer<typeof marker>): void {
+  try {
+    writeFileSync(file, JSON.stringify(content), { mode: 0o600 });
+  } catch (error) {
+    rmSync(file, { force: true });
+    if (!content.existed) rmdirSync(path.dirname(file));
+    throw error;
+  }
+}
+
+/** What counts is that it is gone: then the folder is whole, whatever the disk said. */
+function unmark(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch (error) {
+    if (existsSync(file)) throw error;
+  }
 }
 
 /** Empties a folder that an earlier attempt of the same job has left. Returns whether it was there before; null if none left it. */

@@ -84,13 +84,16 @@ export async function compareTree(point: PointReader, root: string, signal: Abor
     try {
       fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW);
     } catch (error) {
-      differ(`${name} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+      const { code = '' } = error as NodeJS.ErrnoException;
+      // Of anything else, the disk is to blame and not what was restored.
+      if (!['EACCES', 'EPERM', 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].includes(code)) throw error;
+      differ(`${name} cannot be read (${code})`);
       return;
     }
     try {
       let offset = 0;
       for await (const block of expected.blocks) {
-        const got = readSync(fd, buffer, 0, block.bytes, offset);
+        const got = readWhole(fd, block.bytes, offset);
         const sha256 = createHash('sha256').update(buffer.subarray(0, got)).digest('hex');
         if (sha256 !== block.sha256) {
           differ(`${name} differs within the ${block.bytes} bytes from ${offset}`);
@@ -104,6 +107,17 @@ export async function compareTree(point: PointReader, root: string, signal: Abor
       closeSync(fd);
     }
   }
+}
+
+/** Into the buffer; how much of it there was. One call may bring less. */
+function readWhole(fd: number, bytes: number, offset: number): number {
+  let at = 0;
+  while (at < bytes) {
+    const got = readSync(fd, buffer, at, bytes - at, offset + at);
+    if (got === 0) break;
+    at += got;
+  }
+  return at;
 }
 
 function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
