@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { seededRandom } from '../policies/random.ts';
 // What is imported after this has its calls to the file system wrapped.
-import * as faults from './every-file-call/file-faults.ts';
+import { fileFaults, type Kind, type Planned } from './every-file-call/file-faults.ts';
 import type { FileJobs, Outcome } from './every-file-call/file-job.ts';
 
 /**
@@ -16,20 +16,20 @@ let jobs: FileJobs;
 let calm: Outcome;
 beforeAll(async () => {
   const { openFileJobs } = await import('./every-file-call/file-job.ts');
-  jobs = await openFileJobs(faults);
+  jobs = await openFileJobs(fileFaults);
   calm = await jobs.run(null);
 }, 60_000);
 afterAll(() => jobs?.close());
 
 /** What may go wrong at a call. A file that does not close is closed all the same. */
-function kindsOf(call: string): faults.Kind[] {
+function kindsOf(call: string): Kind[] {
   if (/close/i.test(call)) return ['done, then EIO'];
   if (/\b(read|readSync|write|writev|writeSync) /.test(call)) return ['EIO', 'half'];
   if (/writeFile/.test(call)) return ['EIO', 'half, then ENOSPC', 'done, then EIO'];
   return /mkdir|rename|link|rm|sync|chmod|chown|truncate/i.test(call) ? ['EIO', 'done, then EIO'] : ['EIO'];
 }
 
-function plan(): faults.Planned[] {
+function plan(): Planned[] {
   const random = seededRandom(seed);
   const counts = new Map<string, number>();
   for (const call of calm.calls) counts.set(call, (counts.get(call) ?? 0) + 1);

@@ -44,23 +44,23 @@ interface Job {
 let job: Job = { serial: 0, root: '', planned: null, seen: new Map() };
 
 /** Begins a job in a folder of its own: its calls are counted from nothing, and one of them may go wrong. */
-export function begin(root: string, planned: Planned | null): void {
+function begin(root: string, planned: Planned | null): void {
   const text = JSON.stringify({ root, planned });
   numbers.set([0, 0, bytes.write(text, planAt), (numbers[jobSerial] ?? 0) + 1]);
 }
 
 /** Stops meddling. */
-export function end(): void {
+function end(): void {
   begin('', null);
 }
 
 /** The calls so far, in order: the function, and the first folder's name below the job's; those of other threads so marked. */
-export function calls(): string[] {
+function calls(): string[] {
   const text = bytes.subarray(callsAt, callsAt + Atomics.load(numbers, loggedBytes)).toString();
   return text.split('\n').filter((line) => line !== '');
 }
 
-export function hasStruck(): boolean {
+function hasStruck(): boolean {
   return Atomics.load(numbers, struckCount) > 0;
 }
 
@@ -198,3 +198,5 @@ if (threads.isMainThread) {
   };
 }
 process.getBuiltinModule('node:module').syncBuiltinESMExports();
+
+export const fileFaults = { begin, end, calls, hasStruck };

@@ -19,7 +19,7 @@ import { makePlace, noise } from '../../engine/artifact/sealing.ts';
 import { signer, trusted } from '../../engine/catalog/points.ts';
 import { policyOf } from '../../policies/policies.ts';
 import { plan as usualPlan } from '../../workflows/stand-ins.ts';
-import type { Planned } from './file-faults.ts';
+import type { fileFaults, Planned } from './file-faults.ts';
 
 export interface Outcome {
   /** What was called, in order. */
@@ -38,14 +38,12 @@ export interface FileJobs {
   close(): Promise<void>;
 }
 
-type Faults = typeof import('./file-faults.ts');
-
 const source = 'shop';
 const copies = ['near', 'far'];
 const signal = new AbortController().signal;
 
 /** @param faults loaded before this module, so that it has its hands on all that this one uses */
-export async function openFileJobs(faults: Faults): Promise<FileJobs> {
+export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs> {
   const place = await makePlace();
   const dir = mkdtempSync(path.join(tmpdir(), 'file-calls-'));
   let serial = 0;
