@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { generateSigningKey } from '../engine/artifact/index.ts';
-import { nodeFlags } from '../workers/heap.ts';
+import { nodeEnvironment, nodeFlags } from '../workers/heap.ts';
 import type { BenchContext } from './context.ts';
 import { type Cost, measure } from './measure.ts';
 import type { RunConfig } from './ours.ts';
@@ -22,7 +22,7 @@ export async function engineOn(context: BenchContext, source: RunConfig['source'
   const { endpoint, accessKeyId, secretAccessKey } = context.s3;
   const store = { endpoint, accessKeyId, secretAccessKey, bucket: 'ours' };
   const argv = await engineCommand(context, { source, store, staging: stagingOf(context) });
-  const run = (...args: string[]) => context.counted(() => measure({ argv: [...argv, ...args] }));
+  const run = (...args: string[]) => context.counted(() => measure({ argv: [...argv, ...args], env: nodeEnvironment }));
   let point = 0;
   return {
     async backup() {

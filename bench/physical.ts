@@ -4,6 +4,7 @@ import { readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import pg from 'pg';
 import { createPostgresInstance, type PostgresInstance, unprivilegedUser } from '../engine/sites/index.ts';
+import { nodeEnvironment } from '../workers/heap.ts';
 import { type BenchContext, factsOf, mib, ratio, table } from './context.ts';
 import { engineCommand } from './engine.ts';
 import { type Cost, inTurn, measure } from './measure.ts';
@@ -100,7 +101,7 @@ async function ourRuns(context: BenchContext, dir: string, server: PostgresInsta
     store: { directory: path.join(dir, 'store') },
   });
   const argvOf = (...args: string[]) => [...argv, ...args];
-  const run = (...args: string[]) => measure({ argv: argvOf(...args) });
+  const run = (...args: string[]) => measure({ argv: argvOf(...args), env: nodeEnvironment });
   let serial = 0;
   let first = '';
   const into = path.join(dir, 'restored', 'ours');

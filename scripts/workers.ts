@@ -2,7 +2,7 @@ import { access, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { loadPolicy } from '../engine/config/index.ts';
 import type { Role } from '../policies/queues.ts';
-import { nodeFlags } from '../workers/heap.ts';
+import { nodeEnvironment, nodeFlags } from '../workers/heap.ts';
 import { roleEnvironment } from './role-environment.ts';
 import { type RunningProcess, startProcess } from './stack/process.ts';
 import { type Supervised, supervise } from './stack/supervise.ts';
@@ -64,7 +64,7 @@ async function startWorker(
       '--ready-file',
       readyFile,
     ],
-    env: roleEnvironment(role, await loadPolicy(policyFile), host, process.env),
+    env: { ...nodeEnvironment, ...roleEnvironment(role, await loadPolicy(policyFile), host, process.env) },
     logFile,
     failure: 'TemporalUnreachable',
     stopTimeoutMs: 30_000,
