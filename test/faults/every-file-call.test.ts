@@ -19,7 +19,10 @@ beforeAll(async () => {
   jobs = await openFileJobs(fileFaults);
   calm = await jobs.run(null);
 }, 60_000);
-afterAll(() => jobs?.close());
+afterAll(async () => {
+  await jobs?.close();
+  fileFaults.remove();
+});
 
 /** What may go wrong at a call. A file that does not close is closed all the same. */
 function kindsOf(call: string): Kind[] {

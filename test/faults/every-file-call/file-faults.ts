@@ -114,9 +114,27 @@ function half(given: unknown): Uint8Array {
   return whole.subarray(0, Math.ceil(whole.length / 2));
 }
 
+const undoing: (() => void)[] = [];
+
+/** Takes the place of a function until all is taken back. */
+function replace<T extends object>(table: T, name: keyof T, by: T[keyof T]): void {
+  const real = table[name];
+  undoing.push(() => {
+    table[name] = real;
+  });
+  table[name] = by;
+}
+
+/** Gives every function back its place: whoever comes after in this process has another file system to look at. */
+function remove(): void {
+  end();
+  for (const undo of undoing.splice(0).reverse()) undo();
+  process.getBuiltinModule('node:module').syncBuiltinESMExports();
+}
+
 function meddleSync(name: string): void {
   const real = fs[name] as Call;
-  fs[name] = function (...args) {
+  replace(fs as Table, name, function (...args) {
     const file = fileOf(args[0]);
     const kind = strikes(name, file);
     if (kind === 'EIO') throw failing('EIO', name, file ?? '');
@@ -125,7 +143,7 @@ function meddleSync(name: string): void {
     if (kind === 'half, then ENOSPC') throw failing('ENOSPC', name, file ?? '');
     if (kind === 'done, then EIO') throw failing('EIO', name, file ?? '');
     return done;
-  };
+  });
 }
 
 function meddleAsync(
@@ -135,7 +153,7 @@ function meddleAsync(
   of: (self: unknown, args: unknown[]) => string | undefined,
 ) {
   const real = table[name] as Call;
-  table[name] = async function (...args) {
+  replace(table, name, async function (...args) {
     const file = of(this, args);
     const kind = strikes(shown, file);
     // A handle's own errors name no file.
@@ -146,13 +164,13 @@ function meddleAsync(
     if (kind === 'half, then ENOSPC') throw failing('ENOSPC', name, said);
     if (kind === 'done, then EIO') throw failing('EIO', name, said);
     return done;
-  };
+  });
 }
 
 /** As streams call it that are opened by a name. */
 function meddleCallback(name: string): void {
   const real = fs[name] as Call;
-  fs[name] = function (...args) {
+  replace(fs as Table, name, function (...args) {
     const file = fileOf(args[0]);
     const kind = strikes(name, file);
     const answer = args.at(-1) as (error: Error | null, ...results: unknown[]) => void;
@@ -165,7 +183,7 @@ function meddleCallback(name: string): void {
     };
     const given = kind?.startsWith('half') ? halved(name, args) : args;
     return real.apply(this, given.with(-1, told));
-  };
+  });
 }
 
 for (const name of [
@@ -190,13 +208,14 @@ for (const name of ['read', 'write', 'writev', 'sync', 'stat', 'truncate', 'clos
 if (threads.isMainThread) {
   const Plain = threads.Worker;
   // By way of the module's object, as whoever imports the name gets it.
-  (threads as { Worker: typeof Plain }).Worker = class extends Plain {
+  const Meddled = class extends Plain {
     constructor(file: string | URL, options: ConstructorParameters<typeof Plain>[1] = {}) {
       const execArgv = [...(options.execArgv ?? []), '--import', import.meta.url];
       super(file, { ...options, execArgv, workerData: { memory } });
     }
   };
+  replace(threads as { Worker: typeof Plain }, 'Worker', Meddled);
 }
 process.getBuiltinModule('node:module').syncBuiltinESMExports();
 
-export const fileFaults = { begin, end, calls, hasStruck };
+export const fileFaults = { begin, end, calls, hasStruck, remove };
