@@ -26,6 +26,19 @@ function newToken(key: string): string {
   return shortHash(folderOf(key)) + shortHash(key) + randomBytes(8).toString('hex');
 }
 
+/** Of a file that only tries what can be done here. No key is like this one. */
+export const probeToken = () => newToken('//');
+
+const probeOldMs = 60_000;
+
+/** Removes what was left of trying by whoever was killed meanwhile. */
+export async function removeOldProbes(root: string): Promise<void> {
+  const ours = probeToken().slice(0, 16);
+  for await (const { token, startedAt } of allPending(root)) {
+    if (token.startsWith(ours) && Date.now() - Date.parse(startedAt) > probeOldMs) await removePending(root, token);
+  }
+}
+
 const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/') + 1);
 const shortHash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 8);
 

@@ -1,7 +1,6 @@
 import { isUtf8 } from 'node:buffer';
-import { randomBytes } from 'node:crypto';
 import type { Dirent } from 'node:fs';
-import { link, open, readdir, rm, writeFile } from 'node:fs/promises';
+import { open, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { Failure } from '../../../policies/failure.ts';
@@ -10,7 +9,8 @@ import { fileSource } from '../put-source.ts';
 import { assertRange, beyond } from '../range.ts';
 import { steadyStream } from '../steady-stream.ts';
 import type { ListedObject, Store, StoreCapabilities, StoredObject } from '../store.ts';
-import { codeOf, digest, ensureFolder, entriesOf, existing, removeEmpty } from './files.ts';
+import { findCapabilities } from './capabilities.ts';
+import { codeOf, digest, entriesOf, existing, removeEmpty } from './files.ts';
 import { asFailure, assertPlace, guarded, type Place } from './guard.ts';
 import { readMeta, removeMeta, writeMeta } from './meta.ts';
 import { pendingUnder } from './pending.ts';
@@ -198,43 +198,3 @@ function damagedRead({ name }: Place, key: string, error: unknown): Failure {
     cause: error,
   });
 }
-
-/** Tries what not every file system and user can: to write, and to give a file a second name. */
-async function findCapabilities(place: Place): Promise<StoreCapabilities> {
-  await assertPlace(place);
-  const unable = (error: unknown, ...codes: string[]) => {
-    if (codes.includes(codeOf(error) ?? '')) return false;
-    throw error;
-  };
-  // Named like a put under way, so that a sweep finds what a crash leaves.
-  const file = path.join(place.root, '.pending', randomBytes(16).toString('hex'));
-  const writes = await ensureFolder(place.root, path.dirname(file))
-    .then(() => writeFile(file, '', { mode: 0o600, flag: 'wx' }))
-    .then(
-      () => true,
-      (error) => unable(error, 'EACCES', 'EPERM', 'EROFS'),
-    );
-  if (!writes) return { ...nothing };
-  try {
-    const links = await link(file, `${file}.json`).then(
-      () => true,
-      (error) => unable(error, 'EPERM', 'ENOTSUP', 'EOPNOTSUPP'),
-    );
-    return { ...nothing, conditionalPut: links, checksums: true, resume: true, tags: true, metadata: true };
-  } finally {
-    await rm(`${file}.json`, { force: true });
-    await rm(file, { force: true });
-  }
-}
-
-const nothing: StoreCapabilities = {
-  conditionalPut: false,
-  checksums: false,
-  resume: false,
-  tags: false,
-  metadata: false,
-  storageClass: false,
-  sse: false,
-  lock: false,
-  versioning: false,
-};

@@ -10,11 +10,13 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { probeToken } from '../../../engine/stores/directory/pending.ts';
 import { bytesSource, createDirectoryStore, fileSource, type Store } from '../../../engine/stores/index.ts';
 import { isFailure } from '../../../policies/failure.ts';
 import { all, content, failureType, keysOf, pendingOf, put, sha256Of, textOf, troubled } from './fixture.ts';
@@ -241,6 +243,17 @@ describe('what a crash leaves of a put', () => {
     await put(store, 'shop/one/b', 'x');
     expect(readdirSync(pendingFolder())).toHaveLength(1);
   });
+});
+
+test('looking at what the folder can do removes what was left by one that was killed meanwhile, and not what one is using', async () => {
+  await store.capabilities();
+  const pendingFolder = path.join(root, '.pending');
+  const [old, present] = [probeToken(), probeToken()];
+  for (const name of [old, `${old}.json`, present]) writeFileSync(path.join(pendingFolder, name), '');
+  const hourAgo = new Date(Date.now() - 3_600_000);
+  for (const name of [old, `${old}.json`]) utimesSync(path.join(pendingFolder, name), hourAgo, hourAgo);
+  await createDirectoryStore({ name: 'disk', path: root }).capabilities();
+  expect(readdirSync(pendingFolder)).toEqual([present]);
 });
 
 describe('what others lay into the folder', () => {
