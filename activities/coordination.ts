@@ -5,6 +5,7 @@ import type { Catalog, JobRecord } from '../engine/catalog/index.ts';
 import { type NotificationEvent, placesOf } from '../engine/notify/index.ts';
 import { readBytes, type Store } from '../engine/stores/index.ts';
 import type { BackupPlan } from '../policies/backup-plan.ts';
+import { withoutLost } from '../policies/chain.ts';
 import { impossibleClaim } from '../policies/claims.ts';
 import { Failure } from '../policies/failure.ts';
 import { isHeld } from '../policies/hold.ts';
@@ -17,6 +18,7 @@ import type { WindowState } from '../policies/window.ts';
 import type { BackupInput, BackupResult, CopyOutcome, Leftovers } from '../workflows/contracts.ts';
 import { runActivity } from './failure.ts';
 import { resolveIncident, settle } from './incidents.ts';
+import { lostLinks } from './lost-links.ts';
 
 /** What a coordination worker is given: the catalog, stores to read, and the ways to reach people. */
 export interface CoordinationDependencies {
@@ -42,7 +44,9 @@ export type CoordinationActivities = ReturnType<typeof createCoordinationActivit
 export function createCoordinationActivities(deps: CoordinationDependencies) {
   const { policy, catalog } = deps;
   return {
-    /** Decides what the job will do. Nothing has been touched yet. */
+    /**
+     * Decides what the job will do; what it would build upon is looked for in every store. Nothing has been touched yet.
+     */
     planBackup: (request: Required<BackupInput>): Promise<BackupPlan> =>
       runActivity('plan', async () => {
         const { source } = request;
@@ -51,13 +55,17 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
           catalog.retention.marks(source),
           catalog.retention.removals({ source, open: true }),
         ]);
-        return planBackup(policy, {
-          ...request,
-          points,
-          expiring: [...marks, ...begun].map((p) => p.pointId),
-          now: new Date().toISOString(),
-          random: randomBytes(4).toString('hex'),
-        });
+        const now = new Date().toISOString();
+        const random = randomBytes(4).toString('hex');
+        const expiring = [...marks, ...begun].map((p) => p.pointId);
+        // Each round takes away what was lost, so it comes to an end.
+        for (let there = points; ; ) {
+          const plan = planBackup(policy, { ...request, points: there, expiring, now, random });
+          const parent = plan.waitUntil === undefined ? plan.parent?.pointId : undefined;
+          const lost = parent === undefined ? [] : await lostLinks(deps, there, { source, parent });
+          if (lost.length === 0) return plan;
+          there = withoutLost(there, lost);
+        }
       }),
 
     /** Whether a source may be backed up at an instant of the job's own clock, by the policy as it is now. */

@@ -93,6 +93,18 @@ export function chooseParent(
   return full(first ?? (points.length === 0 ? 'the source has no point yet' : 'the source has no full point'));
 }
 
+/** One point in one store, where it is not any more. */
+export interface LostCopy {
+  pointId: string;
+  copy: string;
+}
+
+/** The points, without the copies that are lost. */
+export function withoutLost<P extends ChainPoint>(points: P[], lost: LostCopy[]): P[] {
+  const isLost = (pointId: string, copy: string) => lost.some((l) => l.pointId === pointId && l.copy === copy);
+  return points.map((p) => ({ ...p, copies: p.copies.filter((c) => !isLost(p.backup.id, c.copy)) }));
+}
+
 /** Says that a backup is a full one, and why. */
 export function fullInstead(level: Level, why: string): string {
   return `This is a full backup, though ${level} was asked for: ${why}.`;

@@ -1,0 +1,34 @@
+import { log } from '@temporalio/activity';
+import type { Store } from '../engine/stores/index.ts';
+import { type ChainPoint, chainOf, type LostCopy } from '../policies/chain.ts';
+import { isFailure } from '../policies/failure.ts';
+import type { Policy } from '../policies/policy.ts';
+import { backupJsonName, pointPrefix } from '../policies/recovery-point.ts';
+
+/**
+ * Copies of a chain's points that the catalog knows and that are no longer in their stores: what is built upon them could
+ * not be published there. A store that does not answer is taken at the catalog's word; what it lacks is told when the new
+ * point comes to be published.
+ */
+export async function lostLinks(
+  { policy, store }: { policy: Policy; store(copy: string): Promise<Store> },
+  points: ChainPoint[],
+  { source, parent }: { source: string; parent: string },
+): Promise<LostCopy[]> {
+  const chain = chainOf(points, parent);
+  if (typeof chain === 'string') return [];
+  const asked = policy.copies.flatMap(({ name: copy }) => chain.map((p) => ({ pointId: p.backup.id, copy })));
+  const isLost = async ({ pointId, copy }: LostCopy) => {
+    try {
+      await (await store(copy)).head(pointPrefix(source, pointId) + backupJsonName);
+      return false;
+    } catch (error) {
+      if (!isFailure(error)) throw error;
+      if (error.type === 'ObjectMissing') return true;
+      log.warn('not looked at before it is built upon', { pointId, copy, error: error.message });
+      return false;
+    }
+  };
+  const lost = await Promise.all(asked.map(isLost));
+  return asked.filter((_, i) => lost[i]);
+}
