@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { log } from '@temporalio/activity';
 import type { Store } from '../engine/stores/index.ts';
 import { type ChainPoint, chainOf, type LostCopy } from '../policies/chain.ts';
@@ -7,13 +8,13 @@ import { backupJsonName, pointPrefix } from '../policies/recovery-point.ts';
 
 /**
  * Copies of a chain's points that the catalog knows and that are no longer in their stores: what is built upon them could
- * not be published there. A store that does not answer is taken at the catalog's word; what it lacks is told when the new
- * point comes to be published.
+ * not be published there. A store that does not answer in time is taken at the catalog's word: no backup waits for it, and
+ * what it lacks is told when the new point comes to be published.
  */
 export async function lostLinks(
   { policy, store }: { policy: Policy; store(copy: string): Promise<Store> },
   points: ChainPoint[],
-  { source, parent }: { source: string; parent: string },
+  { source, parent, withinMs = 5_000 }: { source: string; parent: string; withinMs?: number },
 ): Promise<LostCopy[]> {
   const chain = chainOf(points, parent);
   if (typeof chain === 'string') return [];
@@ -29,6 +30,7 @@ export async function lostLinks(
       return false;
     }
   };
-  const lost = await Promise.all(asked.map(isLost));
+  const late = setTimeout(withinMs, false, { ref: false });
+  const lost = await Promise.all(asked.map((link) => Promise.race([isLost(link), late])));
   return asked.filter((_, i) => lost[i]);
 }

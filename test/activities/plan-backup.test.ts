@@ -2,8 +2,12 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createCoordinationActivities } from '../../activities/coordination.ts';
+import { lostLinks } from '../../activities/lost-links.ts';
 import type { Catalog } from '../../engine/catalog/index.ts';
+import type { Store, StoredObject } from '../../engine/stores/index.ts';
 import type { BackupPlan } from '../../policies/backup-plan.ts';
+import type { ChainPoint } from '../../policies/chain.ts';
+import { Failure } from '../../policies/failure.ts';
 import { backupJsonName } from '../../policies/recovery-point.ts';
 import type { BackupInput } from '../../workflows/contracts.ts';
 import { type MadePoint, makePoint, makeStores, prefixOf, publish } from '../engine/catalog/points.ts';
@@ -25,27 +29,30 @@ beforeEach(async () => {
 });
 afterEach(() => made.remove());
 
-/** Plans an incremental backup; the catalog knows all of the points in both copies. */
-async function plan(): Promise<BackupPlan> {
-  const copies = made.stores.map(({ name }) => ({
-    copy: name,
-    state: 'verified',
-    publishedAt: '2026-01-02T03:05:00Z',
+const storeOf = (name: string) => made.stores.find((s) => s.name === name) as Store;
+
+const policy = () =>
+  policyOf({
+    sources: [{ kind: 'files', name: 'shop', path: '/srv/shop' }],
+    copies: made.stores.map(({ name }) => ({ kind: 'directory', name, region: name, path: path.join(made.dir, name) })),
+  });
+
+/** By the catalog, newest first: it knows all of the points in both copies. */
+function known(): ChainPoint[] {
+  const copies = made.stores.map(({ name }) => ({ copy: name, publishedAt: '2026-01-02T03:05:00Z' }));
+  return points.toReversed().map(({ backup }) => ({
+    backup,
+    copies: copies.map((c) => ({ ...c, state: 'verified' as const })),
   }));
-  const known = points.toReversed().map(({ backup }) => ({ backup, copies }));
+}
+
+/** Plans an incremental backup. */
+async function plan(): Promise<BackupPlan> {
   const retention = { marks: async () => [], removals: async () => [] };
   const { planBackup } = createCoordinationActivities({
-    policy: policyOf({
-      sources: [{ kind: 'files', name: 'shop', path: '/srv/shop' }],
-      copies: made.stores.map(({ name }) => ({
-        kind: 'directory',
-        name,
-        region: name,
-        path: path.join(made.dir, name),
-      })),
-    }),
-    catalog: { points: async () => known, retention } as unknown as Catalog,
-    store: async (name) => made.stores.find((s) => s.name === name) ?? Promise.reject(new Error(name)),
+    policy: policy(),
+    catalog: { points: async () => known(), retention } as unknown as Catalog,
+    store: async (name) => storeOf(name),
     announce: async () => [],
   });
   const request: Required<BackupInput> = { source: 'shop', level: 'incremental', classes: ['daily'], anytime: true };
@@ -53,7 +60,7 @@ async function plan(): Promise<BackupPlan> {
 }
 
 async function lose(point: MadePoint | undefined, copy: string): Promise<void> {
-  if (point) await made.stores.find((s) => s.name === copy)?.delete(prefixOf(point) + backupJsonName);
+  if (point) await storeOf(copy).delete(prefixOf(point) + backupJsonName);
 }
 
 describe('what a backup is to be built upon', () => {
@@ -78,5 +85,19 @@ describe('what a backup is to be built upon', () => {
   test('is what the catalog says, where a store does not answer', async () => {
     rmSync(path.join(made.dir, 'far'), { recursive: true });
     expect(await plan()).toMatchObject({ level: 'incremental', parent: { pointId: 'shop-3' } });
+  });
+
+  test('is not waited for, where a store hangs', async () => {
+    const heads: Record<string, Store['head']> = {
+      near: async (key) => {
+        if (key.includes('shop-2')) throw new Failure('ObjectMissing', `${key} is not there.`, { next: 'Look.' });
+        return {} as StoredObject;
+      },
+      far: () => new Promise<never>(() => {}),
+    };
+    const store = async (name: string) => ({ ...storeOf(name), head: heads[name] as Store['head'] });
+    const asked = { source: 'shop', parent: 'shop-3', withinMs: 50 };
+    const lost = await activityEnvironment().run(() => lostLinks({ policy: policy(), store }, known(), asked));
+    expect(lost).toEqual([{ pointId: 'shop-2', copy: 'near' }]);
   });
 });
