@@ -1,15 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { log } from '@temporalio/activity';
+import { CancelledFailure, log } from '@temporalio/activity';
 import { followSealing, parseBackupJson, SealingGone } from '../engine/artifact/index.ts';
 import {
   bytesSource,
   fileSource,
   type PendingPut,
   type PutOptions,
+  type ReadBack,
   readBytes,
   type Store,
   type StoredObject,
+  type VerifyObjectOptions,
   verifyObject,
 } from '../engine/stores/index.ts';
 import { placeWayOut } from '../engine/way-out/index.ts';
@@ -36,6 +38,11 @@ export interface CopyTarget {
   copy: string;
   /** It was sent before, in part, until the source's hours were over. */
   again?: boolean;
+}
+
+/** How far reading a copy back had come: all before this object, and so much of it. */
+export interface CopyReadBack extends ReadBack {
+  object: string;
 }
 
 export type TransferActivities = ReturnType<typeof createTransferActivities>;
@@ -140,12 +147,16 @@ export function createTransferActivities(deps: TransferDependencies) {
         }
       }),
 
-    /** Reads every object back from the store, whole, and compares it with what was sealed; looks at its lock. */
-    verifyCopy: (target: CopyTarget): Promise<void> =>
+    /**
+     * Reads every object back from the store, whole, and compares it with what was sealed; looks at its lock. One that is
+     * cancelled ends with how far it had come, from where another goes on: what was read is not read again.
+     */
+    verifyCopy: (target: CopyTarget & { from?: CopyReadBack }): Promise<void> =>
       runActivity('verify', async (tools) => {
         const store = await deps.store(target.copy);
         const { objects } = await stagedBackup(target);
-        await verifyObjects(store, objects, (name) => keyOf(target, name), tools);
+        const place = { keyOf: (name: string) => keyOf(target, name), fileOf: (name: string) => staged(target, name) };
+        await verifyObjects(store, objects, { ...place, from: target.from }, tools);
         if (!plannedCopy(target)?.lock) return;
         for (const { name } of objects)
           assertLocked(plannedCopy(target), store.name, await store.head(keyOf(target, name)));
@@ -277,27 +288,44 @@ export function assertLocked(planned: PlannedCopy | undefined, store: string, st
 async function verifyObjects(
   store: Store,
   objects: SealedObject[],
-  keyOf: (name: string) => string,
+  {
+    keyOf,
+    fileOf,
+    from,
+  }: { keyOf(name: string): string; fileOf(name: string): string; from: CopyReadBack | undefined },
   { signal, report }: ActivityTools,
 ): Promise<void> {
   const bytesTotal = objects.reduce((sum, o) => sum + o.bytes, 0);
+  const first = objects.findIndex((o) => o.name === from?.object);
   let before = 0;
-  for (const object of objects) {
-    const verify = () =>
+  for (const [i, object] of objects.entries()) {
+    const verify = (more: VerifyObjectOptions = {}) =>
       verifyObject(store, keyOf(object.name), object, {
+        ...more,
         signal,
         onProgress: (bytesDone) => report({ bytesDone: before + bytesDone, bytesTotal }),
+        onAborted: (reached) => {
+          const until: CopyReadBack = { ...reached, object: object.name };
+          throw new CancelledFailure('Reading back was ended.', [until]);
+        },
       });
-    try {
-      await verify();
-    } catch (error) {
-      if (!isFailure(error, 'ChecksumMismatch')) throw error;
-      // Once more, for it may have happened on the way; what lies there is written once, and does not mend.
-      log.warn('read back otherwise than sealed; reading it once more', { key: keyOf(object.name), copy: store.name });
-      await verify().catch((again: unknown) => {
-        if (!isFailure(again, 'ChecksumMismatch')) throw again;
-        throw new Failure('Corrupt', again.message, { next: again.next });
-      });
+    if (i >= first) {
+      const source = fileSource(fileOf(object.name), object);
+      const begun = from && i === first ? { from: { reached: from, source } } : {};
+      try {
+        await verify(begun);
+      } catch (error) {
+        if (!isFailure(error, 'ChecksumMismatch')) throw error;
+        // Once more, for it may have happened on the way; what lies there is written once, and does not mend.
+        log.warn('read back otherwise than sealed; reading it once more', {
+          key: keyOf(object.name),
+          copy: store.name,
+        });
+        await verify().catch((again: unknown) => {
+          if (!isFailure(again, 'ChecksumMismatch')) throw again;
+          throw new Failure('Corrupt', again.message, { next: again.next });
+        });
+      }
     }
     before += object.bytes;
   }

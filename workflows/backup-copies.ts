@@ -7,7 +7,7 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import type { RetentionActivities } from '../activities/retention.ts';
-import type { TransferActivities } from '../activities/transfer.ts';
+import type { CopyReadBack, TransferActivities } from '../activities/transfer.ts';
 import type { BackupPlan, PlannedCopy } from '../policies/backup-plan.ts';
 import { queues } from '../policies/queues.ts';
 import type { BackupJob } from './backup-job.ts';
@@ -76,7 +76,7 @@ function sendCopy(job: BackupJob, plan: BackupPlan, copy: PlannedCopy, hours: Ho
   let begun = false;
   /** Null or undefined when not all of it was sent ahead, for whatever reason: what is missing goes with the rest. */
   const sent = ahead
-    .run(() => hours.pausing((again) => sendArtifact(again ? { ...target, again } : target)))
+    .run(() => hours.pausing((pause) => sendArtifact(pause ? { ...target, again: true } : target)))
     .catch((error: unknown) => {
       // Not a failure of the copy: what could not be sent ahead is sent with the rest, or fails there.
       if (!isCancellation(error)) log.warn('not sent ahead', { copy: copy.name, error: messageOf(error) });
@@ -123,12 +123,13 @@ function sendCopy(job: BackupJob, plan: BackupPlan, copy: PlannedCopy, hours: Ho
     // The deadline counts from now on; it must also end what was begun before.
     const pending = await Promise.race([sent, CancellationScope.current().cancelRequested]);
     const whole = pending ? { ...target, sent: pending } : target;
-    await hours.pausing((again) => transfer.uploadCopy(again ? { ...whole, again } : whole));
-    await hours.beginning(async () => {
-      job.copyState(copy.name, 'verifying');
-      await transfer.verifyCopy(target);
-      await transfer.publishCopy(target);
+    await hours.pausing((pause) => transfer.uploadCopy(pause ? { ...whole, again: true } : whole));
+    job.copyState(copy.name, 'verifying');
+    await hours.pausing((pause) => {
+      const from = pause?.told as CopyReadBack | undefined;
+      return transfer.verifyCopy(from ? { ...target, from } : target);
     });
+    await hours.ending(() => transfer.publishCopy(target));
   }
 
   /** Removes whatever of it lies in its store, once nothing of it is under way any more. */

@@ -146,7 +146,11 @@ async function finishCopies(job: BackupJob, sending: Sending, { hours, slot }: T
     for (;;) {
       await job.phase('upload', () => condition(() => isOver || hours.isAtRest()));
       if (isOver) return await finished;
-      await hours.begin(slot, (until) => job.phase('window', until));
+      await hours.begin(
+        slot,
+        (until) => job.phase('window', until),
+        () => isOver,
+      );
     }
   } catch (error) {
     scope.cancel();

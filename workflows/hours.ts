@@ -1,6 +1,7 @@
 import {
   ActivityFailure,
   CancellationScope,
+  CancelledFailure,
   condition,
   isCancellation,
   log,
@@ -18,25 +19,34 @@ import type { Slot } from './slot.ts';
 /**
  * The hours of a source while a job of it is under way (mission row A6). What is being sent pauses when they are over, and
  * goes on where it was when they begin again; nobody holds a slot, or a process, meanwhile. What cannot be taken up in its
- * middle (sealing, validating, reading a copy back) is not begun outside of them, but comes to its end once begun.
+ * middle (sealing, validating) is not begun outside of them, but comes to its end once begun.
  */
 export interface Hours {
-  /** Runs a step that can be taken up again: it is ended when the hours are, and taken again, `again`, when they begin. */
-  pausing<T>(step: (again: boolean) => Promise<T>): Promise<T>;
-  /** Runs a step that is begun within the hours only. */
-  beginning<T>(step: () => Promise<T>): Promise<T>;
+  /** Runs a step that can be taken up again: it is ended when the hours are, and taken again when they begin. */
+  pausing<T>(step: (pause: Pause | null) => Promise<T>): Promise<T>;
+  /** Runs a last short step, also when they are over meanwhile. */
+  ending<T>(step: () => Promise<T>): Promise<T>;
   /** Milliseconds within the hours. */
   elapse(ms: number): Promise<void>;
-  /** True when they are over, and all that had to come to an end has. */
+  /** True when they are over, and all that was under way has come to rest. */
   isAtRest(): boolean;
-  /** Waits until they begin, without a slot; returns with one. At once while they last. */
-  begin(slot: Slot, waiting: (until: () => Promise<void>) => Promise<void>): Promise<void>;
+  /**
+   * Waits until they begin, without a slot, and returns with one; at once while they last. Without one, when there is
+   * nothing to wait for any more.
+   */
+  begin(slot: Slot, waiting: (until: () => Promise<void>) => Promise<void>, isOver?: () => boolean): Promise<void>;
+}
+
+/** What a step ended with when it was told to; null at its first time. */
+export interface Pause {
+  /** What the activity told of itself; undefined when it told nothing, or was lost. */
+  told: unknown;
 }
 
 /** Of a source that may be backed up at any time, or a job that may. */
 const always: Hours = {
-  pausing: (step) => step(false),
-  beginning: (step) => step(),
+  pausing: (step) => step(null),
+  ending: (step) => step(),
   elapse: sleep,
   isAtRest: () => false,
   begin: async () => {},
@@ -78,7 +88,7 @@ export async function keepingHours<T>(
       if (!isCancellation(error)) throw error;
     });
   try {
-    return await body({ pausing, beginning, elapse, isAtRest, begin });
+    return await body({ pausing, ending, elapse, isAtRest, begin });
   } finally {
     watch.cancel();
     if (!isOpen) onChange(null);
@@ -89,9 +99,10 @@ export async function keepingHours<T>(
     onChange(isOpen ? null : now.until);
   }
 
-  async function pausing<S>(step: (again: boolean) => Promise<S>): Promise<S> {
+  async function pausing<S>(step: (pause: Pause | null) => Promise<S>): Promise<S> {
     const outer = CancellationScope.current();
-    for (let again = false; ; again = true) {
+    let pause = null as Pause | null;
+    for (;;) {
       await condition(maySend);
       const scope = new CancellationScope();
       let hasEnded = false;
@@ -100,18 +111,19 @@ export async function keepingHours<T>(
         // It is being cancelled anyway.
         () => {},
       );
+      const last = pause;
       try {
-        return await beginning(() => scope.run(() => step(again)));
+        return await ending(() => scope.run(() => step(last)));
       } catch (error) {
         if (!scope.consideredCancelled || outer.consideredCancelled || !isPause(error)) throw error;
+        pause = { told: toldBy(error) ?? last?.told };
       } finally {
         hasEnded = true;
       }
     }
   }
 
-  async function beginning<S>(step: () => Promise<S>): Promise<S> {
-    await condition(maySend);
+  async function ending<S>(step: () => Promise<S>): Promise<S> {
     underWay += 1;
     try {
       return await step();
@@ -133,10 +145,17 @@ export async function keepingHours<T>(
     return !maySend() && underWay === 0;
   }
 
-  async function begin(slot: Slot, waiting: (until: () => Promise<void>) => Promise<void>): Promise<void> {
-    while (!isOpen) {
+  async function begin(
+    slot: Slot,
+    waiting: (until: () => Promise<void>) => Promise<void>,
+    isOver: () => boolean = () => false,
+  ): Promise<void> {
+    while (!isOpen && !isOver()) {
       isAway = true;
-      await slot.lend(() => waiting(() => condition(() => isOpen)));
+      await slot.lend(async () => {
+        await waiting(() => condition(() => isOpen || isOver()));
+        return !isOver();
+      });
       isAway = false;
     }
   }
@@ -173,4 +192,9 @@ async function look(source: string, known: WindowState): Promise<WindowState> {
 /** What a step ends with that was told to: one whose worker was lost on the way is not tried again then. */
 function isPause(error: unknown): boolean {
   return isCancellation(error) || (error instanceof ActivityFailure && error.retryState === 'CANCEL_REQUESTED');
+}
+
+function toldBy(error: unknown): unknown {
+  const cause = error instanceof ActivityFailure ? error.cause : undefined;
+  return cause instanceof CancelledFailure ? cause.details?.[0] : undefined;
 }

@@ -34,8 +34,8 @@ const lastReminderMs = 6 * 3_600_000;
 
 /** One of the fleet's backup slots, while it is held. */
 export interface Slot {
-  /** Gives it back while the body runs, and waits for its turn again. */
-  lend(body: () => Promise<void>): Promise<void>;
+  /** Gives it back while the body runs, and waits for its turn again; unless the body says that none is wanted any more. */
+  lend(body: () => Promise<boolean>): Promise<void>;
 }
 
 /**
@@ -101,7 +101,7 @@ export function slotHolder(
       return await body({
         async lend(meanwhile) {
           await giveBack();
-          await meanwhile();
+          if (!(await meanwhile())) return;
           listener.onAsking();
           await take(request);
         },

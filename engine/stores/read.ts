@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { Failure } from '../../policies/failure.ts';
 import { giveBackChunk } from '../give-back.ts';
-import type { Store } from './store.ts';
+import type { ObjectFacts, PutSource, Store } from './store.ts';
 
 /** Far more than a description or a wrapped key takes up. */
 const smallBytesMax = 4 * 1024 * 1024;
@@ -32,9 +32,16 @@ export async function hashOf(store: Store, key: string): Promise<string> {
   return hash.digest('hex');
 }
 
+/** How far reading an object back had come: so many bytes, and their SHA-256 in lower-case hex. */
+export type ReadBack = ObjectFacts;
+
 export interface VerifyObjectOptions {
   signal?: AbortSignal;
   onProgress?: (bytesDone: number) => void;
+  /** Where an earlier reading had come to, and the very bytes that were put: these are read in the place of the object's. */
+  from?: { reached: ReadBack; source: PutSource };
+  /** Told how far it had come when it is aborted. */
+  onAborted?: (reached: ReadBack) => void;
 }
 
 /** Reads the object back, whole, and compares. Throws ChecksumMismatch naming what was expected and found. */
@@ -42,15 +49,22 @@ export async function verifyObject(
   store: Store,
   key: string,
   expect: { bytes: number; sha256: string },
-  { signal, onProgress }: VerifyObjectOptions = {},
+  { signal, onProgress, from, onAborted }: VerifyObjectOptions = {},
 ): Promise<void> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  for await (const chunk of (await store.get(key, undefined, signal)) as AsyncIterable<Buffer>) {
-    hash.update(chunk);
-    bytes += chunk.length;
-    giveBackChunk(chunk);
-    onProgress?.(bytes);
+  const known = from && from.reached.bytes < expect.bytes ? await hashBefore(from, signal) : null;
+  const hash = known ?? createHash('sha256');
+  let bytes = known && from ? from.reached.bytes : 0;
+  try {
+    const range = bytes === 0 ? undefined : { offset: bytes };
+    for await (const chunk of (await store.get(key, range, signal)) as AsyncIterable<Buffer>) {
+      hash.update(chunk);
+      bytes += chunk.length;
+      giveBackChunk(chunk);
+      onProgress?.(bytes);
+    }
+  } catch (error) {
+    if (signal?.aborted) onAborted?.({ bytes, sha256: hash.copy().digest('hex') });
+    throw error;
   }
   const sha256 = hash.digest('hex');
   if (bytes === expect.bytes && sha256 === expect.sha256) return;
@@ -59,4 +73,18 @@ export async function verifyObject(
     `${key} in ${store.name} is not what was sealed: ${bytes} bytes with SHA-256 ${sha256}, expected ${expect.bytes} with ${expect.sha256}.`,
     { next: 'This copy does not count. Look at the medium or the network, then make the copy again.' },
   );
+}
+
+/** The hash of what was read back before, which the bytes at hand still have; null when they have another one. */
+async function hashBefore(
+  { reached, source }: { reached: ReadBack; source: PutSource },
+  signal?: AbortSignal,
+): Promise<Hash | null> {
+  const hash = createHash('sha256');
+  for await (const chunk of source.open(0, reached.bytes) as AsyncIterable<Buffer>) {
+    signal?.throwIfAborted();
+    hash.update(chunk);
+    giveBackChunk(chunk);
+  }
+  return hash.copy().digest('hex') === reached.sha256 ? hash : null;
 }

@@ -2,7 +2,8 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, w
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createTransferActivities } from '../../activities/transfer.ts';
+import { CancelledFailure } from '@temporalio/common';
+import { type CopyReadBack, createTransferActivities } from '../../activities/transfer.ts';
 import { bytesSource, type Store } from '../../engine/stores/index.ts';
 import { assembleWayOut } from '../../engine/way-out/index.ts';
 import type { BackupPlan } from '../../policies/backup-plan.ts';
@@ -210,5 +211,29 @@ describe('verifying a copy', () => {
     });
     await activities.run(transfer.verifyCopy, target);
     expect(reads).toBe(4);
+  });
+
+  test('that is ended tells how far it had come, from where another goes on', async () => {
+    const { target, point } = stage('shop-1');
+    await activities.run(transfer.uploadCopy, target);
+    const names = [...point.objects.keys()];
+    const [, second = ''] = names;
+    const pausing = activityEnvironment();
+    let reads: string[] = [];
+    transfer = transferTo({
+      ...store,
+      get: async (key, range, signal) => {
+        reads.push(path.basename(key));
+        if (reads.length === 2) pausing.cancel();
+        return store.get(key, range, signal);
+      },
+    });
+    const paused = await errorOf(pausing.run(transfer.verifyCopy, target));
+    expect(paused).toBeInstanceOf(CancelledFailure);
+    const [from] = (paused as CancelledFailure).details as [CopyReadBack];
+    expect(from).toMatchObject({ object: second, bytes: expect.any(Number) });
+    reads = [];
+    await activities.run(transfer.verifyCopy, { ...target, from });
+    expect(reads).toEqual(names.slice(1));
   });
 });

@@ -1,8 +1,9 @@
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { CancelledFailure } from '@temporalio/common';
 import type { BackupResult } from '../../workflows/contracts.ts';
 import { causes, labelsOf, Stage, until } from './stage.ts';
-import { plan, type StandIns, tellSending, untilCancelled } from './stand-ins.ts';
+import { failure, plan, type StandIns, tellSending, untilCancelled } from './stand-ins.ts';
 
 let stage: Stage;
 let steps: StandIns;
@@ -48,6 +49,11 @@ const inputsOf = (key: string) => {
     .map((i) => i.input);
 };
 
+/** On a machine that is slow, its hours may be over before it has got its first slot: then it plans again. */
+const sinceSealing = () => steps.done.slice(steps.done.indexOf('sealPoint'));
+/** How often it asked for a slot once more. */
+const asked = () => sinceSealing().filter((d) => d === 'requestSlot').length;
+
 /** An upload that pauses when its hours are over, the first so many times, once the other copies stand. */
 function pausesUploading(times: number): void {
   const pause = closing(() => has('publishCopy disk', 'publishCopy east'));
@@ -67,14 +73,12 @@ describe('a job whose hours are over', () => {
     ]);
     expect(steps.attempts('uploadCopy east')).toBe(1);
     expect(steps.done.join(' ')).not.toMatch(/withdrawCopy/);
-    const [held, back, taken] = ['requestSlot', 'releaseSlot', 'requestSlot'];
-    expect(steps.done.filter((d) => /Slot|uploadCopy west/.test(d))).toEqual([
-      ...[held, 'uploadCopy west', back, taken, 'uploadCopy west', 'releaseSlot'],
+    expect(sinceSealing().filter((d) => /Slot|uploadCopy west/.test(d))).toEqual([
+      ...['uploadCopy west', 'releaseSlot', 'requestSlot', 'uploadCopy west', 'releaseSlot'],
     ]);
     const phases = result.phases.map((p) => p.name);
-    expect(phases).toEqual([
-      ...['plan', 'slot', 'seal', 'validate', 'upload', 'window', 'slot', 'upload'],
-      ...['record', 'prune'],
+    expect(phases.slice(phases.indexOf('seal'))).toEqual([
+      ...['seal', 'validate', 'upload', 'window', 'slot', 'upload', 'record', 'prune'],
     ]);
     const times = new Map(result.phases.map((p) => [p.name, p.durationMs]));
     expect(times.get('window')).toBeGreaterThan(9 * hour);
@@ -107,7 +111,43 @@ describe('a job whose hours are over', () => {
       { sent: { token: 'west' }, again: true },
     ]);
     expect(steps.attempts('sealPoint')).toBe(1);
-    expect(inputsOf('requestSlot').map((asked) => (asked as { turn?: number }).turn)).toEqual([undefined, 1, 2]);
+    expect(asked()).toBe(2);
+    const turns = inputsOf('requestSlot').map((request) => (request as { turn?: number }).turn ?? 0);
+    expect(turns).toEqual(turns.map((_, i) => i));
+  });
+
+  test('pauses reading a copy back, and goes on from where that was; what is whole by then counts at once', async () => {
+    const from = { object: 'data', bytes: 7, sha256: 'ab' };
+    const others = () => has('publishCopy disk', 'publishCopy east');
+    steps.on('verifyCopy west', async () => {
+      if (steps.attempts('verifyCopy west') > 1) return;
+      await closing(others)().catch(() => {
+        throw new CancelledFailure('ended', [from]);
+      });
+    });
+    const result: BackupResult = await (await start()).result();
+    expect(result.outcome).toBe('succeeded');
+    expect(inputsOf('verifyCopy west')).toMatchObject([{ copy: 'west' }, { copy: 'west', from }]);
+    expect(inputsOf('verifyCopy west')[0]).not.toHaveProperty('from');
+    expect(steps.attempts('publishCopy west')).toBe(1);
+    expect(asked()).toBe(1);
+  });
+
+  test('does not wait for them to begin when there is nothing more to do', async () => {
+    steps.on('uploadCopy west', async () => {
+      await has('publishCopy disk', 'publishCopy east');
+      throw failure('StoreDenied', 'west refuses', false);
+    });
+    steps.on('withdrawCopy west', async () => {
+      hours.areOpen = false;
+      await until(await started, (s) => s.phase === 'window');
+      return { published: false };
+    });
+    const started = start();
+    // The clock does not jump while nobody waits for the result.
+    await until(await started, (s) => s.phase === 'done');
+    expect(steps.end().outcome).toBe('partial');
+    expect(asked()).toBe(0);
   });
 
   test('says until when it is paused; cancelled then, it leaves nothing, and keeps the copies that stand', async () => {
@@ -160,6 +200,6 @@ describe('a job whose hours are over', () => {
     const started = start();
     expect(await (await started).result()).toMatchObject({ outcome: 'succeeded', level: 'full' });
     expect((sealedAt[1] ?? 0) - (sealedAt[0] ?? 0)).toBeGreaterThanOrEqual(9 * hour);
-    expect(steps.attempts('requestSlot')).toBe(2);
+    expect(asked()).toBe(1);
   });
 });

@@ -2,7 +2,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { createDirectoryStore, readBytes, type Store, verifyObject } from '../../../engine/stores/index.ts';
+import {
+  bytesSource,
+  createDirectoryStore,
+  type ReadBack,
+  readBytes,
+  type Store,
+  verifyObject,
+} from '../../../engine/stores/index.ts';
 import { content, failureType, put, sha256Of } from './fixture.ts';
 
 let dir: string;
@@ -48,6 +55,58 @@ describe('reading an object back', () => {
     }
     expect(await failureType(verifyObject(store, 'nowhere', facts))).toBe('ObjectMissing');
   });
+
+  test('goes on where it was aborted, and reads nothing of the object again', async () => {
+    await put(store, 'halfway', bytes);
+    const reached = await abortedReading('halfway');
+    expect(reached).toEqual({ bytes: reached.bytes, sha256: sha256Of(bytes.subarray(0, reached.bytes)) });
+    const ranges: unknown[] = [];
+    const watched: Store = {
+      ...store,
+      get: (key, range, signal) => {
+        ranges.push(range);
+        return store.get(key, range, signal);
+      },
+    };
+    await verifyObject(watched, 'halfway', facts, { from: { reached, source: bytesSource(bytes) } });
+    expect(ranges).toEqual([{ offset: reached.bytes }]);
+  });
+
+  test('that goes on finds what is damaged before and behind, and trusts nothing that it cannot compare', async () => {
+    await put(store, 'behind', bytes);
+    const reached = await abortedReading('behind');
+    const from = { reached, source: bytesSource(bytes) };
+    const flipAt = (at: number) => {
+      const flipped = Buffer.from(bytes);
+      flipped[at] = (flipped[at] ?? 0) ^ 1;
+      return flipped;
+    };
+    writeFileSync(path.join(dir, 'flipped behind'), flipAt(bytes.length - 1));
+    expect(await failureType(verifyObject(store, 'flipped behind', facts, { from }))).toBe('ChecksumMismatch');
+    // The object was damaged before, when it was read: the bytes at hand say otherwise, and all is read again.
+    const before = { ...reached, sha256: sha256Of(flipAt(0).subarray(0, reached.bytes)) };
+    writeFileSync(path.join(dir, 'flipped before'), flipAt(0));
+    const other = { from: { reached: before, source: bytesSource(bytes) } };
+    expect(await failureType(verifyObject(store, 'flipped before', facts, other))).toBe('ChecksumMismatch');
+    await verifyObject(store, 'behind', facts, other);
+  });
+
+  /** Where a reading back had come to when it was aborted. */
+  async function abortedReading(key: string): Promise<ReadBack> {
+    const controller = new AbortController();
+    const told: ReadBack[] = [];
+    const reading = verifyObject(store, key, facts, {
+      signal: controller.signal,
+      onProgress: () => controller.abort(),
+      onAborted: (reached) => told.push(reached),
+    });
+    await expect(reading).rejects.toThrow(/abort/i);
+    const [reached] = told;
+    if (!reached) throw new Error('it did not tell');
+    expect(reached.bytes).toBeGreaterThan(0);
+    expect(reached.bytes).toBeLessThan(bytes.length);
+    return reached;
+  }
 
   test('stops when it is aborted', async () => {
     await put(store, 'again', bytes);
