@@ -6,7 +6,6 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { WorkflowExecutionInfo, WorkflowHandle } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { globalHandlers } from '@temporalio/worker/lib/workflow/vm-shared.js';
 import pg from 'pg';
@@ -17,12 +16,12 @@ import { findTemporal } from '../../scripts/stack/find.ts';
 import type { Stack } from '../../scripts/stack/stack.ts';
 import { bundledWorkflows, workflowsEntry } from '../../workers/workflow-bundle.ts';
 import type { BackupResult } from '../../workflows/contracts.ts';
-import { hidingPlaces, type Text, textsIn } from '../support/texts.ts';
+import { allRuns, type History, type Run, secretsIn, textsOf } from '../support/histories.ts';
+import { hidingPlaces } from '../support/texts.ts';
 import { startWhole, type Whole } from '../support/whole.ts';
 
 /** What real workflows leave in Temporal's histories: no secret, no data, and little. */
 
-type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>;
 type HistoryEvent = NonNullable<History['events']>[number];
 
 const partBytes = 5 * 1024 * 1024;
@@ -31,7 +30,7 @@ const wrongPassword = 'wrong-and-yet-a-secret';
 
 let whole: Whole;
 let receiver: Server;
-let runs: { info: WorkflowExecutionInfo; history: History }[];
+let runs: Run[];
 const results: Record<'small' | 'large' | 'shop', BackupResult> = {} as never;
 
 beforeAll(async () => {
@@ -88,11 +87,7 @@ beforeAll(async () => {
   };
   await execute('scheduledBackup', 'scheduledBackup/small/1', { source: 'small', ahead: true });
   await execute('retention', 'retention/all/1', {});
-  runs = [];
-  for await (const info of whole.client.workflow.list()) {
-    const handle = whole.client.workflow.getHandle(info.workflowId, info.runId);
-    runs.push({ info, history: await handle.fetchHistory() });
-  }
+  runs = await allRuns(whole.client);
 });
 afterAll(async () => {
   await whole?.stop();
@@ -135,17 +130,14 @@ test('there are histories of everything that ran, also of what failed', () => {
 });
 
 describe('in no payload, failure, header or name of any event', () => {
-  const texts = (): Text[] => runs.flatMap(({ info, history }) => textsIn(history, `${info.type} ${info.workflowId}`));
+  const texts = () => textsOf(runs);
 
   test('is there a secret: password, key, identity or address of a receiver, plain or encoded', () => {
     expect(whole.secrets.get('wrong-password')).toBe(wrongPassword);
     expect([...whole.secrets.keys()]).toEqual(
       expect.arrayContaining(['age-identity', 'signing-key.pem', 'webhook-url']),
     );
-    const found = [...whole.secrets].flatMap(([name, value]) =>
-      hidingPlaces(texts(), value).map((at) => `${name} in ${at}`),
-    );
-    expect(found).toEqual([]);
+    expect(secretsIn(texts(), whole.secrets)).toEqual([]);
   });
 
   test('is there anything of what was backed up', () => {

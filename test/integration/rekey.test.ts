@@ -15,8 +15,10 @@ import { type BackupResult, type RekeyResult, rekeyWorkflowId } from '../../work
 import { sealWal, walRangeBytes } from '../engine/artifact/sealed-wal.ts';
 import { run } from '../interop/way-out-fixture.ts';
 import { eventually } from '../support/eventually.ts';
+import { allRuns, secretsIn, textsOf } from '../support/histories.ts';
 import { killWhile } from '../support/kill.ts';
 import { s3Store } from '../support/s3-store.ts';
+import { hidingPlaces } from '../support/texts.ts';
 import { startWhole, type Whole } from '../support/whole.ts';
 
 /**
@@ -294,6 +296,18 @@ describe('keys that change hands', () => {
     expect(verified[0]?.error.type).toBe('KeyWrong');
     expect(verified[0]?.error.message).toContain(`sealed for ${ben.recipient}`);
     expect(stdout).not.toContain(ann.identity);
+  });
+
+  test('no secret stands in what Temporal keeps of it, and little else', async () => {
+    const runs = await allRuns(whole.client);
+    const texts = textsOf(runs.filter(({ info }) => info.type === 'rekey'));
+    expect(hidingPlaces(texts, ann.recipient)).toEqual([]);
+    expect(hidingPlaces(texts, 'Ann has left').length).toBeGreaterThan(0);
+    const identities: [string, string][] = [
+      ['the identity of Ann', ann.identity],
+      ['the identity of Ben', ben.identity],
+    ];
+    expect(secretsIn(textsOf(runs), [...whole.secrets, ...identities])).toEqual([]);
   });
 
   test('no run is without a name and a reason, nor for what nobody knows', async () => {

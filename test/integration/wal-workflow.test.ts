@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MeasuredRpo } from '../../policies/canary.ts';
 import type { BackupResult, RestoreResult, WalArchiveStatus } from '../../workflows/contracts.ts';
 import { eventually } from '../support/eventually.ts';
+import { allRuns, type Run, secretsIn, textsOf } from '../support/histories.ts';
+import { hidingPlaces } from '../support/texts.ts';
 import { startWhole, type Whole } from '../support/whole.ts';
 import { type Cluster, makeCluster, password, postgresBinDirs, runSql, withServer } from './source-physical-fixture.ts';
 
@@ -15,6 +17,8 @@ process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
 process.env.WAL_TEST_PASSWORD = password;
 const versions = [15, 18] as const;
 type Version = (typeof versions)[number];
+/** Stands in the WAL, and in nothing that Temporal keeps. */
+const kept = 'a line that is nobody else’s business';
 const sourceOf = (version: Version) => `pg-${version}`;
 
 let whole: Whole;
@@ -93,7 +97,11 @@ async function restored(version: Version, to: string, query: string): Promise<Re
 
 describe.each(versions)('the WAL of PostgreSQL %d', (version) => {
   test('is archived once the policy is applied, and lets come back to any moment', async () => {
-    await clusters[version].sql('postgres', 'CREATE TABLE told (n int)');
+    await clusters[version].sql(
+      'postgres',
+      'CREATE TABLE told (n int)',
+      `CREATE TABLE kept AS SELECT '${kept}' AS line`,
+    );
     await whole.backupctl('policy', 'apply');
     await whole.backupctl<BackupResult>('backup', 'run', sourceOf(version), '--wait');
     const moments: string[] = [];
@@ -122,4 +130,27 @@ describe.each(versions)('the WAL of PostgreSQL %d', (version) => {
     // What was in the table before that moment can be no younger than the moment of its restore.
     expect(Date.parse(timeIn(rows[0]))).toBeLessThan(Date.now());
   }, 400_000);
+});
+
+describe('in what Temporal keeps of archiving, backing up and coming back', () => {
+  let runs: Run[];
+  beforeAll(async () => {
+    runs = await allRuns(whole.client);
+  });
+
+  test('is there no secret, plain or encoded, and nothing of what was archived', () => {
+    const types = new Set(runs.map(({ info }) => info.type));
+    expect([...types]).toEqual(expect.arrayContaining(['walArchive', 'backup', 'restore']));
+    const texts = textsOf(runs);
+    expect(secretsIn(texts, [...whole.secrets, ['the login', password]])).toEqual([]);
+    expect(hidingPlaces(texts, kept)).toEqual([]);
+    // The search does find what is there.
+    expect(hidingPlaces(texts, 'postgres-physical')).not.toEqual([]);
+  });
+
+  test('is there little: ids and references only', () => {
+    const payloads = textsOf(runs.filter(({ info }) => info.type === 'walArchive')).filter((t) => t.isPayload);
+    expect(payloads.length).toBeGreaterThan(10);
+    expect(payloads.filter((t) => t.text.length > 4_096).map((t) => t.at)).toEqual([]);
+  });
 });
