@@ -39,8 +39,8 @@ export interface RekeyWalRequest {
 /** Objects done in one go, and those of them with former keys: neither a history nor a payload grows with what there is. */
 const objectsMax = 2_000;
 const formerMax = 300;
-/** Small requests at once: this hides the way to the stores. */
-const atOnce = 8;
+/** Small requests at once: this hides the way to the stores. More would do more arithmetic in one go than others can wait. */
+const atOnce = 4;
 
 /** Wraps the keys of the next objects of a source's WAL. What was done is found done by the next attempt. */
 export async function rekeyWalPage(

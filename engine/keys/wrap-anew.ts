@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { Failure, isFailure } from '../../policies/failure.ts';
 import { keyName } from '../../policies/recovery-point.ts';
 import { type FoundKey, lockOfKey, planRekey, sameRecipients } from '../../policies/rekey.ts';
@@ -54,18 +55,21 @@ export interface Rekeyed {
  * it where it is lacking, beside the others, and reads it back. Touches no data and overwrites nothing; repeating it
  * changes nothing, and goes on where it was interrupted. A copy that fails does not keep the others from theirs.
  *
- * Throws KeyMissing, KeyWrong, Corrupt when no wrapped key of any copy opens.
+ * Gives others their turn between what takes milliseconds of arithmetic. Throws KeyMissing, KeyWrong, Corrupt when no
+ * wrapped key of any copy opens.
  */
 export async function wrapAnew(held: [Held, ...Held[]], options: WrapAnewOptions): Promise<Rekeyed> {
   const { recipients, identity } = options;
   const [first] = held;
   const { id } = first.backup;
   const key = await openAny(held, identity);
+  await setImmediate();
   const found: (FoundKey & { wrapped: Buffer })[] = [];
   for (const one of held) {
     for (const wrapped of one.keys) found.push({ copy: one.store.name, ...(await judged(wrapped, one, key)) });
   }
   const plan = planRekey({ recipients, copies: held.map((h) => h.store.name), found });
+  await setImmediate();
   const present = found.find((k) => k.name === plan.name && k.sha256 === plan.sha256);
   const wrapped = present?.wrapped ?? Buffer.from(await rewrapKey(key, id, recipients));
   const copies: RekeyedCopy[] = [];
@@ -81,6 +85,7 @@ export async function wrapAnew(held: [Held, ...Held[]], options: WrapAnewOptions
     if (await orFailed(one.store, failed, put))
       copies.push({ copy, state: isLacking ? 'added' : 'present', error: null, former });
   }
+  await setImmediate();
   return {
     key: { name: plan.name, sha256: sha256Of(wrapped) },
     proven: await opensFor(recipients, first, { name: plan.name, wrapped, recipients }, identity),
