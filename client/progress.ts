@@ -1,4 +1,5 @@
 import { formatBytes } from '../policies/progress.ts';
+import type { BackupStatus } from '../workflows/contracts.ts';
 import type { Output } from './output.ts';
 
 /** One thing under way, as its heartbeat tells it. */
@@ -40,6 +41,14 @@ export function createProgressView(out: Output): ProgressView {
     },
     end: clear,
   };
+}
+
+/** How a backup stands: its phase, the line of mission row G1, and what it waits for. */
+export function jobLine({ phase, progressLine, queuePosition, queueReason, pausedUntil }: BackupStatus): string {
+  const place = queuePosition === null ? '' : ` | place ${queuePosition} in the queue`;
+  const why = queueReason ? `, while only critical sources get slots: ${queueReason}` : '';
+  const hours = phase === 'window' && pausedUntil ? ` | its hours begin at ${pausedUntil}` : '';
+  return `${phase.padEnd(9)} ${progressLine}${place}${why}${hours}`;
 }
 
 /** `  seal  [██████░░░░]  42 %  1.2 GiB of 2.9 GiB, 812 entries` */

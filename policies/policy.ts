@@ -48,7 +48,9 @@ const sourceCommon = {
   windows: z
     .array(backupWindow)
     .default([])
-    .describe('Hours in which its backups may begin; outside of them a job waits. Left out: any time.'),
+    .describe(
+      'Hours in which its backups may run; outside of them none begins, and one that runs pauses what it sends. Left out: any time.',
+    ),
 };
 
 const postgresServer = {

@@ -13,7 +13,9 @@ export const walPolicy = z.strictObject({
     .int()
     .min(64 * mib)
     .default(10 * 1024 * mib)
-    .describe('What the server may keep for us, in bytes, while copies are behind. Beyond it, the slot is given up.'),
+    .describe(
+      'What the server may keep for us, in bytes, while copies are behind. From 80 % on only critical sources are backed up; beyond it, the slot is given up.',
+    ),
   canary: z
     .strictObject({
       every: duration.default('1m').describe('How often a row is written.'),

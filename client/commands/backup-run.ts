@@ -6,6 +6,7 @@ import type { BackupInput, BackupResult, BackupStatus } from '../../workflows/co
 import type { Context } from '../context.ts';
 import { follow, noteMissingWorkers } from '../follow.ts';
 import { sourceNamed } from '../names.ts';
+import { jobLine } from '../progress.ts';
 import { facts } from '../table.ts';
 import { startWorkflow } from '../temporal.ts';
 
@@ -42,14 +43,7 @@ export async function backupRun(context: Context, options: RunBackupOptions): Pr
   }
   const result = await follow<BackupResult>(context, {
     started,
-    line: async (handle) => {
-      const { phase, progressLine, queuePosition, queueReason, pausedUntil } =
-        await handle.query<BackupStatus>('status');
-      const place = queuePosition === null ? '' : ` | place ${queuePosition} in the queue`;
-      const why = queueReason ? `: only critical sources get slots now (${queueReason})` : '';
-      const hours = phase === 'window' ? ` | its hours begin at ${pausedUntil}` : '';
-      return `${phase.padEnd(9)} ${progressLine}${place}${why}${hours}`;
-    },
+    line: async (handle) => jobLine(await handle.query<BackupStatus>('status')),
   });
   out.result({ ...started, ...result }, () => renderResult(result, out.paint));
   return result.outcome === 'partial' ? failureTypes.RuleBreached.exitCode : undefined;

@@ -4,6 +4,7 @@ import { formatDuration } from '../../policies/progress.ts';
 import { type BackupStatus, type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import { type ArchiveState, archiveState } from '../archives.ts';
 import type { Context } from '../context.ts';
+import { jobLine } from '../progress.ts';
 import { table } from '../table.ts';
 import { strainWords } from './coordinator.ts';
 
@@ -70,7 +71,7 @@ export async function status(context: Context): Promise<number | undefined> {
       ...(coordinator ? strainWords(coordinator) : []),
       ...(jobs.length === 0
         ? ['No job is running.']
-        : jobs.map((j) => `${j.workflowId}  ${j.status ? `${j.status.phase}  ${j.status.progressLine}` : 'running'}`)),
+        : jobs.map((j) => `${j.workflowId}  ${j.status ? jobLine(j.status) : 'running'}`)),
       table(
         ['source', 'newest recovery point', 'age', 'RPO'],
         sources.map((s) => [

@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { barOf } from '../../client/follow.ts';
 import { createOutput } from '../../client/output.ts';
-import { barLine, createProgressView } from '../../client/progress.ts';
+import { barLine, createProgressView, jobLine } from '../../client/progress.ts';
+import type { BackupStatus } from '../../workflows/contracts.ts';
 
 function view(isTTY: boolean, more: { json?: boolean; quiet?: boolean } = {}) {
   let text = '';
@@ -69,4 +70,19 @@ describe('progress', () => {
     });
     for (const other of ['', 'null', '"text"', '{"phase":1}', '{"phase":"x"}']) expect(barOf(other)).toBeNull();
   });
+});
+
+test('the line of a job says what it waits for', () => {
+  const progressLine = '💾 Backed Up: 0 B | ✅ Validated: 0 | 🔄 Replicating: waiting';
+  const status: BackupStatus = {
+    ...{ source: 'shop', pointId: null, phase: 'slot', progressLine, phases: [] },
+    ...{ queuePosition: 3, queueReason: null, pausedUntil: null },
+  };
+  expect(jobLine(status)).toBe(`slot      ${progressLine} | place 3 in the queue`);
+  expect(jobLine({ ...status, queueReason: 'the WAL of db waits' })).toBe(
+    `slot      ${progressLine} | place 3 in the queue, while only critical sources get slots: the WAL of db waits`,
+  );
+  expect(jobLine({ ...status, phase: 'window', queuePosition: null, pausedUntil: '2026-03-01T22:00:00.000Z' })).toBe(
+    `window    ${progressLine} | its hours begin at 2026-03-01T22:00:00.000Z`,
+  );
 });
