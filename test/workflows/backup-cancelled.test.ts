@@ -1,19 +1,10 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { CancelledFailure } from '@temporalio/common';
 import type { BackupResult } from '../../workflows/contracts.ts';
 import { expectNothingLeft } from './expectations.ts';
-import { causes, Stage, until } from './stage.ts';
+import { stage, steps } from './open-stage.ts';
+import { causes, until } from './stage.ts';
 import { type StandIns, tellSending, untilCancelled, untilSent } from './stand-ins.ts';
-
-let stage: Stage;
-let steps: StandIns;
-
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
-beforeEach(() => steps.clear());
 
 const start = () => stage.start('backup', { source: 'shop' });
 

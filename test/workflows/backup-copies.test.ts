@@ -1,18 +1,9 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { BackupResult } from '../../workflows/contracts.ts';
 import { expectNothingLeft } from './expectations.ts';
-import { type Failed, reasonOf, Stage } from './stage.ts';
-import { failure, plan, type StandIns, tellSending, untilCancelled, untilSent } from './stand-ins.ts';
-
-let stage: Stage;
-let steps: StandIns;
-
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
-beforeEach(() => steps.clear());
+import { stage, steps } from './open-stage.ts';
+import { type Failed, reasonOf } from './stage.ts';
+import { failure, plan, tellSending, untilCancelled, untilSent } from './stand-ins.ts';
 
 const start = () => stage.start('backup', { source: 'shop' });
 const backUp = async (): Promise<BackupResult> => (await start()).result();

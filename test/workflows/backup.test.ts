@@ -1,18 +1,9 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { BackupResult, BackupStatus } from '../../workflows/contracts.ts';
 import { expectNothingLeft } from './expectations.ts';
-import { causes, type Failed, labelsOf, reasonOf, Stage } from './stage.ts';
-import { failure, plan, type StandIns, tellSending, untilSent } from './stand-ins.ts';
-
-let stage: Stage;
-let steps: StandIns;
-
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
-beforeEach(() => steps.clear());
+import { stage, steps } from './open-stage.ts';
+import { causes, type Failed, labelsOf, reasonOf } from './stage.ts';
+import { failure, plan, tellSending, untilSent } from './stand-ins.ts';
 
 const start = (input: unknown = { source: 'shop' }) => stage.start('backup', input);
 const backUp = async (): Promise<BackupResult> => (await start()).result();

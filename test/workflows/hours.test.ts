@@ -1,25 +1,18 @@
 import { setTimeout } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import { CancelledFailure } from '@temporalio/common';
 import type { BackupResult } from '../../workflows/contracts.ts';
-import { causes, labelsOf, Stage, until } from './stage.ts';
-import { failure, plan, type StandIns, tellSending, untilCancelled } from './stand-ins.ts';
+import { stage, steps } from './open-stage.ts';
+import { causes, labelsOf, until } from './stage.ts';
+import { failure, plan, tellSending, untilCancelled } from './stand-ins.ts';
 
-let stage: Stage;
-let steps: StandIns;
 /** The source's hours: the job finds out at its next look. */
 let hours: { areOpen: boolean; closedForMs: number; beginAt: number | null };
 
 const hour = 3_600_000;
 const iso = (ms: number) => new Date(ms).toISOString();
 
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
 beforeEach(() => {
-  steps.clear();
   hours = { areOpen: true, closedForMs: 10 * hour, beginAt: null };
   // The first look at the hours is soon; later on a machine that was too slow for that.
   steps.on('planBackup', async () => {

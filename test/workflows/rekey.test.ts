@@ -1,19 +1,10 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { RekeyPage } from '../../activities/rekey.ts';
 import type { RekeyWalPage } from '../../activities/rekey-wal.ts';
 import type { RekeyInput, RekeyResult } from '../../workflows/contracts.ts';
-import { causes, Stage } from './stage.ts';
-import { failure, type StandIns } from './stand-ins.ts';
-
-let stage: Stage;
-let steps: StandIns;
-
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
-beforeEach(() => steps.clear());
+import { stage, steps } from './open-stage.ts';
+import { causes } from './stage.ts';
+import { failure } from './stand-ins.ts';
 
 const person = { operator: 'Ada', reason: 'Ben has left' };
 const start = (input: Partial<RekeyInput>) =>

@@ -1,18 +1,9 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { Damage, RepairPart } from '../../policies/repair.ts';
 import type { RepairInput, RepairResult } from '../../workflows/contracts.ts';
-import { causes, Stage } from './stage.ts';
-import { failure, plan, type StandIns } from './stand-ins.ts';
-
-let stage: Stage;
-let steps: StandIns;
-
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
-beforeEach(() => steps.clear());
+import { stage, steps } from './open-stage.ts';
+import { causes } from './stage.ts';
+import { failure, plan } from './stand-ins.ts';
 
 const { pointId, source } = plan;
 const part: RepairPart = { kind: 'point', source, pointId };

@@ -1,19 +1,10 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { CancelledFailure } from '@temporalio/common';
 import type { FailureType } from '../../policies/failure.ts';
 import type { RestoreResult } from '../../workflows/contracts.ts';
-import { causes, labelsOf, reasonOf, Stage } from './stage.ts';
-import { failure, plan, type StandIns, untilCancelled } from './stand-ins.ts';
-
-let stage: Stage;
-let steps: StandIns;
-
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
-beforeEach(() => steps.clear());
+import { stage, steps } from './open-stage.ts';
+import { causes, labelsOf, reasonOf } from './stage.ts';
+import { failure, plan, untilCancelled } from './stand-ins.ts';
 
 const asked = { source: 'shop', into: { directory: '/restored' }, operator: 'Ada', reason: 'the disk burnt' };
 

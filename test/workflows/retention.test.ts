@@ -1,18 +1,9 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { ExpiryDecision } from '../../activities/expiry.ts';
 import type { RetentionInput, RetentionResult } from '../../workflows/contracts.ts';
-import { causes, reasonOf, Stage } from './stage.ts';
-import { failure, type StandIns, untilCancelled } from './stand-ins.ts';
-
-let stage: Stage;
-let steps: StandIns;
-
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
-beforeEach(() => steps.clear());
+import { stage, steps } from './open-stage.ts';
+import { causes, reasonOf } from './stage.ts';
+import { failure, untilCancelled } from './stand-ins.ts';
 
 const start = (input: RetentionInput = {}) => stage.start('retention', input);
 const run = async (input?: RetentionInput): Promise<RetentionResult> => (await start(input)).result();

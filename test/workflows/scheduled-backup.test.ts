@@ -1,18 +1,9 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { Due } from '../../policies/calendar.ts';
 import type { ScheduledBackupResult } from '../../workflows/contracts.ts';
-import { causes, reasonOf, Stage } from './stage.ts';
-import { failure, plan, type StandIns, untilSent } from './stand-ins.ts';
-
-let stage: Stage;
-let steps: StandIns;
-
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
-beforeEach(() => steps.clear());
+import { stage, steps } from './open-stage.ts';
+import { causes, reasonOf } from './stage.ts';
+import { failure, plan, untilSent } from './stand-ins.ts';
 
 const start = (input: unknown = { source: 'shop' }) => stage.start('scheduledBackup', input);
 const sunday: Due = { at: '2026-11-29T03:00:00.000Z', classes: ['weekly', 'daily'], level: 'differential' };

@@ -1,23 +1,14 @@
 import { setTimeout } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
 import { createSlotActivities } from '../../activities/slot.ts';
 import { queues } from '../../policies/queues.ts';
 import { type CoordinatorStatus, coordinatorWorkflowId } from '../../workflows/contracts.ts';
 import { policyOf } from '../policies/policies.ts';
 import { eventually } from '../support/eventually.ts';
-import { causes, labelsOf, Stage, until } from './stage.ts';
-import { callingRun, failure, grantSlot, plan, type StandIns, untilCancelled } from './stand-ins.ts';
-
-let stage: Stage;
-let steps: StandIns;
-
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
-beforeEach(() => steps.clear());
+import { stage, steps } from './open-stage.ts';
+import { causes, labelsOf, until } from './stage.ts';
+import { callingRun, failure, grantSlot, plan, untilCancelled } from './stand-ins.ts';
 
 const minutes = 60_000;
 

@@ -1,24 +1,17 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
 import { CancelledFailure } from '@temporalio/common';
 import type { StreamWalInput, StreamWalOutcome } from '../../activities/wal-host.ts';
 import type { WalFinding } from '../../activities/wal-watch.ts';
 import type { WalArchiveInput, WalArchiveStatus } from '../../workflows/contracts.ts';
 import { eventually } from '../support/eventually.ts';
-import { causes, Stage } from './stage.ts';
-import { failure, type StandIns, untilCancelled } from './stand-ins.ts';
+import { stage, steps } from './open-stage.ts';
+import { causes } from './stage.ts';
+import { failure, untilCancelled } from './stand-ins.ts';
 
-let stage: Stage;
-let steps: StandIns;
 let running: WorkflowHandle[];
 
-beforeAll(async () => {
-  stage = await Stage.open();
-  steps = stage.standIns;
-});
-afterAll(() => stage?.close());
 beforeEach(() => {
-  steps.clear();
   running = [];
 });
 afterEach(async () => {
