@@ -14,6 +14,7 @@ import { parentPort } from 'node:worker_threads';
 import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { setMtimeOf } from '../file-times.ts';
 import { giveBack, ownMemoryMin } from '../give-back.ts';
+import { standBack } from '../thread-priority.ts';
 import type { Run } from './blocks.ts';
 import type {
   BlockProblem,
@@ -308,6 +309,9 @@ function done(job: ThreadJob): ThreadReply {
       return compare(job);
   }
 }
+
+// The main thread has little to do, but must do it at once: heartbeats, and jobs for the other threads.
+standBack();
 
 parentPort?.on('message', (job: ThreadJob | typeof endOfWork) => {
   if (job === endOfWork) {

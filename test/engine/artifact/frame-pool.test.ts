@@ -1,9 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { expect, test } from '@jest/globals';
 import { acquireFramePool } from '../../../engine/artifact/frame-pool.ts';
+import { niceness } from '../../../engine/thread-priority.ts';
 import { noise } from './sealing.ts';
 
 test('a file with holes has all of its length from its first block on, so that no thread cuts off what another wrote', async () => {
@@ -45,6 +46,24 @@ test('threads end well that were hardly begun, time and again', async () => {
     const bytes = Buffer.alloc(100, i);
     const { contentBytes } = await pool.pack({ pieces: [{ kind: 'bytes', bytes, hash: false }], level: 3 });
     expect(contentBytes).toBe(100);
+    await pool.release();
+  }
+});
+
+/** By proc(5), stat: the seventeenth field after the name of the command. */
+const nicenessOf = (thread: string) =>
+  Number(readFileSync(`/proc/self/task/${thread}/stat`, 'latin1').split(') ').at(-1)?.split(' ')[16]);
+
+test('the threads stand back behind the one that sends heartbeats', async () => {
+  const before = new Set(readdirSync('/proc/self/task'));
+  const own = nicenessOf(String(process.pid));
+  const pool = acquireFramePool();
+  try {
+    await pool.pack({ pieces: [{ kind: 'bytes', bytes: Buffer.alloc(100), hash: false }], level: 3 });
+    const others = readdirSync('/proc/self/task').filter((thread) => !before.has(thread));
+    expect(others.map(nicenessOf)).toContain(Math.max(own, niceness));
+    expect(nicenessOf(String(process.pid))).toBe(own);
+  } finally {
     await pool.release();
   }
 });
