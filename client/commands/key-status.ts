@@ -53,6 +53,7 @@ export async function keyStatus(
         ]),
       ),
       ...walTable(rows, count),
+      ...problemLines(rows, out.paint('red', '✗')),
       ...unread.map((u) => `${out.paint('red', '✗')} ${u.copy}: ${u.error}`),
       ...(rows.some((r) => r.lacking.length > 0 || (r.wal?.lacking ?? 0) > 0)
         ? ['Lacking: what a present recipient does not open. "backupctl key rotate" wraps their keys anew.']
@@ -136,6 +137,15 @@ function walTable(rows: StatusRow[], count: (n: number, colour: 'red' | 'yellow'
     ];
   });
   return archived.length === 0 ? [] : [table(['source', 'copy', 'WAL', 'opened by', 'lacking', 'former'], archived)];
+}
+
+const problemsShown = 20;
+
+function problemLines(rows: StatusRow[], mark: string): string[] {
+  const all = rows.flatMap(({ copy, problems }) => problems.map((problem) => `${mark} ${copy}: ${problem}`));
+  const more = all.length - problemsShown;
+  if (more <= 0) return all;
+  return [...all.slice(0, problemsShown), `… and ${more} more, which --json shows.`];
 }
 
 /** Enough to tell recipients apart. */
