@@ -8,7 +8,8 @@ import { policyJsonSchema, schemasAt, valueAt } from '../../policies/json-schema
 import { policySchema } from '../../policies/policy.ts';
 
 const file = path.resolve(import.meta.dirname, '..', '..', 'policies', 'default.yaml');
-const policy = (): unknown => parse(readFileSync(file, 'utf8'));
+const example: unknown = parse(readFileSync(file, 'utf8'));
+const policy = () => structuredClone(example);
 const validate = new Ajv2020({ strictTypes: false, formats: { uri: URL.canParse } }).compile(policyJsonSchema());
 
 /** Every place in plain data, the root first. */
