@@ -12,14 +12,8 @@ import {
   signBackupJson,
 } from '../engine/artifact/index.ts';
 import { openSource } from '../engine/sources/index.ts';
-import {
-  bytesSource,
-  createDirectoryStore,
-  createS3Store,
-  fileSource,
-  type PendingPut,
-  type Store,
-} from '../engine/stores/index.ts';
+import { bytesSource, createDirectoryStore, fileSource, type PendingPut, type Store } from '../engine/stores/index.ts';
+import { createS3Store } from '../engine/stores/s3/store.ts';
 import { source as sourceSchema } from '../policies/policy.ts';
 import { backupJsonName, pointPrefix, type SealedPoint, storedBytes } from '../policies/recovery-point.ts';
 import { letHeapGrow } from '../workers/heap.ts';

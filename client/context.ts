@@ -56,7 +56,7 @@ export function openContext({ out, env, cwd, policy: given, signal }: ContextOpt
     async store(name, access = 'read') {
       const copy = copyPolicy(await policy(), name);
       const open = async () => {
-        const { openStore } = await import('../engine/stores/index.ts');
+        const { openStore } = await import('../engine/stores/open.ts');
         const store = await openStore(copy, { access, resolveSecret: secret });
         closers.push(() => store.close());
         return store;

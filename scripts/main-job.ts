@@ -8,7 +8,7 @@ import { type Started, startWorkflow } from '../client/temporal.ts';
 import { openPoint } from '../engine/artifact/index.ts';
 import { resolveSecret } from '../engine/config/index.ts';
 import { openSource } from '../engine/sources/index.ts';
-import { openStore } from '../engine/stores/index.ts';
+import { openStore } from '../engine/stores/open.ts';
 import { Failure } from '../policies/failure.ts';
 import type { Policy, SourcePolicy } from '../policies/policy.ts';
 import { formatBytes, formatDuration } from '../policies/progress.ts';

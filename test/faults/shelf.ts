@@ -13,7 +13,8 @@ import {
 } from '../../engine/artifact/index.ts';
 import { createFilesSource } from '../../engine/sources/index.ts';
 import { verifyWal } from '../../engine/sources/wal/index.ts';
-import { bytesSource, createDirectoryStore, createS3Store, type Store } from '../../engine/stores/index.ts';
+import { bytesSource, createDirectoryStore, type Store } from '../../engine/stores/index.ts';
+import { createS3Store } from '../../engine/stores/s3/store.ts';
 import { placeWayOut } from '../../engine/way-out/index.ts';
 import { isFailure } from '../../policies/failure.ts';
 import { filesSource } from '../../policies/policy.ts';

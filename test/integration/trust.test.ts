@@ -12,7 +12,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { openPoint } from '../../engine/artifact/index.ts';
-import { openStore } from '../../engine/stores/index.ts';
+import { openStore } from '../../engine/stores/open.ts';
 import { roles } from '../../policies/queues.ts';
 import { secretsOf } from '../../policies/role-secrets.ts';
 import { loginPasswords } from '../../scripts/embedded-policy.ts';

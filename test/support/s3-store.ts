@@ -1,4 +1,5 @@
-import { createS3Store, type Store } from '../../engine/stores/index.ts';
+import type { Store } from '../../engine/stores/index.ts';
+import { createS3Store } from '../../engine/stores/s3/store.ts';
 import type { StoreCapabilities } from '../../engine/stores/store.ts';
 import type { StoreFixture } from '../engine/stores/fixture.ts';
 import type { S3Service } from './shared.ts';
