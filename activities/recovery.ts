@@ -61,14 +61,11 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         );
         const from = input.from ? held.find((c) => c.name === input.from) : held[0];
         if (!from) {
-          const names = held.map((c) => c.name).join(', ') || 'nowhere';
-          throw new Failure(
-            'CopyUnknown',
-            `${point.backup.id} is not held by ${input.from ?? 'any copy'}, with all that it needs (but: ${names}).`,
-            {
-              next: 'Choose one of the copies named here with --from.',
-            },
-          );
+          throw notHeld(point.backup.id, {
+            asked: input.from ?? null,
+            held: held.map((c) => c.name),
+            source: input.source,
+          });
         }
         return { pointId: point.backup.id, from: from.name };
       }),
@@ -107,4 +104,24 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         for (const folder of (await foldersOf(input)).reverse()) await discardRestored(folder, jobOf());
       }),
   };
+}
+
+/** No copy, or not the one that was asked for, has the point and all that it needs. */
+function notHeld(
+  pointId: string,
+  { asked, held, source }: { asked: string | null; held: string[]; source: string },
+): Failure {
+  const names = held.join(', ');
+  return new Failure(
+    'CopyUnknown',
+    asked !== null && held.length > 0
+      ? `${asked} does not hold ${pointId} with all that it needs; these copies do: ${names}.`
+      : `No copy holds ${pointId} with all that it needs.`,
+    {
+      next:
+        held.length > 0
+          ? 'Name one of them with --from, or leave it out.'
+          : `Restore another point: "backupctl backup list ${source}" shows them; "backupctl catalog verify" what the stores lack.`,
+    },
+  );
 }
