@@ -205,7 +205,7 @@ describe('keys', () => {
     expect((await shelf.verify(point.id)).code).toBe(0);
     writeFileSync(path.join(to, 'key.1.age'), forged);
     const { code, stderr } = await shelf.verify(point.id);
-    expect({ code, said: stderr.includes('another key than the one that sealed the point') }).toEqual({
+    expect({ code, said: stderr.includes('another key than the one that sealed it') }).toEqual({
       code: 6,
       said: true,
     });

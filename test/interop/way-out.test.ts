@@ -78,7 +78,7 @@ async function compareTimes(reader: PointReader, into: string): Promise<void> {
     const file = relative.length === 0 ? Buffer.from(into) : Buffer.concat([Buffer.from(`${into}/`), relative]);
     const found = lstatSync(file, { bigint: true }).mtimeNs;
     const off = found - BigInt(mtimeNs);
-    expect(off < 1_000n && off > -1_000n ? '' : `${Buffer.from(relative)}: ${found}, not ${mtimeNs}`).toBe('');
+    expect(off < 2_000n && off > -2_000n ? '' : `${Buffer.from(relative)}: ${found}, not ${mtimeNs}`).toBe('');
     setMtime(file, mtimeNs);
   }
 }
