@@ -19,7 +19,17 @@ export default {
     {
       ...common,
       displayName: 'unit',
-      testMatch: ['<rootDir>/test/{policies,engine,client,activities,scripts}/**/*.test.ts'],
+      testMatch: ['<rootDir>/test/{policies,engine,client,scripts}/**/*.test.ts'],
+      testPathIgnorePatterns: ['<rootDir>/test/engine/(catalog|keys|sources|stores)/', '-properties\\.test\\.ts$'],
+    },
+    {
+      ...common,
+      displayName: 'component',
+      // Whole parts on a real disk with their threads, and properties over thousands of cases; no servers yet.
+      testMatch: [
+        '<rootDir>/test/{activities,engine/{catalog,keys,sources,stores}}/**/*.test.ts',
+        '<rootDir>/test/**/*-properties.test.ts',
+      ],
     },
     {
       ...common,

@@ -29,20 +29,20 @@ const args = process.argv.slice(2);
 const unit = args.includes('--unit');
 const forJest = args.filter((arg) => arg !== '--unit');
 
+type Component = [name: string, find: () => Promise<unknown>];
+
 /** Everything that some test needs. A part that cannot be had is a failure: no test is skipped for want of it. */
-const components: [name: string, find: () => Promise<unknown>][] = [
-  ...(unit
-    ? []
-    : ([
-        ['temporal-test-server', findTestServer],
-        ['temporal', findTemporal],
-        ['versitygw', findVersitygw],
-        ['postgresql', findPostgres],
-        ['postgresql 18', findPostgres18],
-        ...['age', 'zstd', 'tar', 'getfattr', 'getfacl', 'setpriv', 'python3'].map(
-          (name) => [name, () => findTool(name)] as const,
-        ),
-      ] as [string, () => Promise<unknown>][])),
+const servers: Component[] = [
+  ['temporal-test-server', findTestServer],
+  ['temporal', findTemporal],
+  ['versitygw', findVersitygw],
+  ['postgresql', findPostgres],
+  ['postgresql 18', findPostgres18],
+];
+const tools = unit ? ['setfacl'] : ['setfacl', 'age', 'zstd', 'tar', 'getfattr', 'getfacl', 'setpriv', 'python3'];
+const components: Component[] = [
+  ...(unit ? [] : servers),
+  ...tools.map((name): Component => [name, () => findTool(name)]),
 ];
 
 async function findComponents(): Promise<number> {
