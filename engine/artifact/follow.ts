@@ -23,7 +23,7 @@ export class SealingGone extends Error {
   }
 }
 
-const lookEveryMs = 100;
+const lookEveryMs = 40;
 const chunkBytes = 1024 * 1024;
 
 /**

@@ -13,7 +13,7 @@ import {
   type SourceFacts,
   sealedPoint,
 } from '../../policies/recovery-point.ts';
-import { giveBack, giveBackChunk } from '../give-back.ts';
+import { giveBack, giveBackChunk, ownsMemory } from '../give-back.ts';
 import { removeFiles, syncDirectory } from './files.ts';
 import type { Examined, ExamineJob } from './frame-jobs.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
@@ -234,7 +234,6 @@ function createFrameWriter(
           send(blocks);
           while (underWay.length >= limit) await underWay.shift();
         }
-        giveBackChunk(chunk);
       }
       const rest = cutter.rest();
       if (rest.length > 0) send(rest);
@@ -263,15 +262,17 @@ export function blockOf(frame: FrameResult, piece: PieceResult): WholeBlock {
   };
 }
 
-/** Joins what is read into blocks, each in memory of its own, and gives out as many as make up a frame. */
+/**
+ * Joins what is read into blocks, each in memory of its own, and gives out as many as make up a frame. Takes over what it
+ * is given: what is a block already is not copied.
+ */
 function createBlockCutter(frameBytes: number) {
   let blocks: Uint8Array[] = [];
-  let current = Buffer.allocUnsafeSlow(blockBytesMax);
+  let current: Buffer | null = null;
   let at = 0;
-  const endBlock = () => {
-    // What does not fill its memory would take all of it along.
-    blocks.push(at === current.length ? current : new Uint8Array(current.subarray(0, at)));
-    current = Buffer.allocUnsafeSlow(blockBytesMax);
+  const endBlock = (block: Uint8Array) => {
+    blocks.push(block);
+    current = null;
     at = 0;
   };
   const taken = () => {
@@ -281,18 +282,24 @@ function createBlockCutter(frameBytes: number) {
   };
   return {
     *take(bytes: Uint8Array): Generator<Uint8Array[]> {
-      for (let rest = bytes; rest.length > 0; ) {
+      const isBlock = at === 0 && bytes.length === blockBytesMax && ownsMemory(bytes);
+      if (isBlock) endBlock(bytes);
+      for (let rest = bytes; !isBlock && rest.length > 0; ) {
+        current ??= Buffer.allocUnsafeSlow(blockBytesMax);
         const part = rest.subarray(0, current.length - at);
         current.set(part, at);
         at += part.length;
         rest = rest.subarray(part.length);
-        if (at < current.length) return;
-        endBlock();
+        if (at < current.length) break;
+        endBlock(current);
         if (blocks.length * blockBytesMax === frameBytes) yield taken();
       }
+      if (isBlock && blocks.length * blockBytesMax === frameBytes) yield taken();
+      if (!isBlock) giveBackChunk(bytes);
     },
     rest(): Uint8Array[] {
-      if (at > 0) endBlock();
+      // What does not fill its memory would take all of it along.
+      if (current) endBlock(new Uint8Array(current.subarray(0, at)));
       return taken();
     },
   };

@@ -1,5 +1,6 @@
 export { freePort } from './ports.ts';
 export {
+  chooseBinaries,
   findPostgresBinaries,
   installHint,
   listPostgresBinaries,

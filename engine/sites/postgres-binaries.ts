@@ -19,7 +19,11 @@ export interface PostgresBinaries {
  * @param major the least major version that will do; the nearest one is taken. Absent or 0: the newest there is.
  */
 export async function findPostgresBinaries(need: string[], major = 0): Promise<PostgresBinaries> {
-  const all = await listPostgresBinaries(need);
+  return chooseBinaries(await listPostgresBinaries(need), need, major);
+}
+
+/** The same among those that were listed. */
+export function chooseBinaries(all: PostgresBinaries[], need: string[], major = 0): PostgresBinaries {
   const found = major > 0 ? all.findLast((b) => b.major >= major) : all[0];
   if (found) return found;
   const version = major > 0 ? ` ${major} or newer` : '';
@@ -35,12 +39,11 @@ export async function findPostgresBinaries(need: string[], major = 0): Promise<P
 
 /** Every folder that holds all the named programs, the newest version first. */
 export async function listPostgresBinaries(need: string[]): Promise<PostgresBinaries[]> {
-  const found: PostgresBinaries[] = [];
-  for (const binDir of await candidates()) {
-    if (!(await hasAll(binDir, need))) continue;
-    const major = await majorOf(path.join(binDir, need[0] ?? 'postgres'));
-    if (major > 0) found.push({ binDir, major });
-  }
+  const looked = (await candidates()).map(async (binDir) => ({
+    binDir,
+    major: (await hasAll(binDir, need)) ? await majorOf(path.join(binDir, need[0] ?? 'postgres')) : 0,
+  }));
+  const found = (await Promise.all(looked)).filter((b) => b.major > 0);
   // Stable: of two folders with one version, the one looked at first stays first.
   return found.sort((a, b) => b.major - a.major);
 }

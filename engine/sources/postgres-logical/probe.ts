@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { Failure } from '../../../policies/failure.ts';
 import type { SourceFacts } from '../../../policies/recovery-point.ts';
-import { findPostgresBinaries, installHint, listPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
+import { chooseBinaries, installHint, listPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
 import { type Connection, connect } from '../postgres/connection.ts';
 
 export interface ProbeResult {
@@ -16,14 +16,15 @@ const clientTools = ['pg_dump', 'pg_dumpall', 'pg_restore'];
 
 /** Looks at server, tools and rights without reading data. */
 export async function probe(connection: Connection, name: string): Promise<ProbeResult> {
-  // Throws when there are none at all.
-  await findPostgresBinaries(clientTools);
+  const all = await listPostgresBinaries(clientTools);
+  const newest = chooseBinaries(all, clientTools);
   const client = await connect(connection, name);
   try {
     const { rows: number } = await client.query('SHOW server_version_num');
     const { rows: version } = await client.query('SHOW server_version');
     const major = Math.floor(Number(number[0].server_version_num) / 10_000);
-    const tools = await toolsFor(major, version[0].server_version, name);
+    // Of the server's own major version where they are there, so that its dumps go back into its likes; else newer ones.
+    const tools = all.findLast((b) => b.major >= major) ?? refuse(major, version[0].server_version, name, newest);
     const facts = { serverVersion: version[0].server_version, serverMajor: major, toolMajor: tools.major };
     return await inspect(client, connection, name, tools, facts);
   } finally {
@@ -31,16 +32,11 @@ export async function probe(connection: Connection, name: string): Promise<Probe
   }
 }
 
-/** Of the server's own major version where they are there, so that its dumps go back into its likes; else newer ones. */
-async function toolsFor(major: number, version: string, name: string): Promise<PostgresBinaries> {
-  const all = await listPostgresBinaries(clientTools);
-  const tools = all.findLast((b) => b.major >= major);
-  if (tools) return tools;
-  const newest = all[0];
+function refuse(major: number, version: string, name: string, newest: PostgresBinaries): never {
   throw new Failure(
     'ServerTooNew',
-    `${name}: the server is PostgreSQL ${version}, the newest client tools are version ${newest?.major} (${newest?.binDir}); pg_dump cannot read a newer server.`,
-    { next: installHint(major), details: { serverMajor: major, toolMajor: newest?.major ?? 0 } },
+    `${name}: the server is PostgreSQL ${version}, the newest client tools are version ${newest.major} (${newest.binDir}); pg_dump cannot read a newer server.`,
+    { next: installHint(major), details: { serverMajor: major, toolMajor: newest.major } },
   );
 }
 

@@ -62,6 +62,7 @@ async function sealParts(
     args: ['--format=custom', ...dumpArguments(snapshot)],
     env: libpqEnvironment(connection),
     signal,
+    bulk: true,
   });
   // Nothing of it lies in the snapshot, so it need not wait.
   const dumpingGlobals = policy.globals ? dumpGlobals(connection, probed.tools, signal) : null;

@@ -1,5 +1,5 @@
 import { Failure } from '../../../policies/failure.ts';
-import { findPostgresBinaries, installHint, listPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
+import { chooseBinaries, installHint, listPostgresBinaries, type PostgresBinaries } from '../../sites/index.ts';
 
 const needed = ['postgres', 'pg_verifybackup', 'pg_waldump', 'pg_amcheck', 'pg_checksums'];
 
@@ -10,9 +10,8 @@ const needed = ['postgres', 'pg_verifybackup', 'pg_waldump', 'pg_amcheck', 'pg_c
  * @param what whose version it is, for the message
  */
 export async function binariesFor(major: number, what: string): Promise<PostgresBinaries> {
-  // Throws when there are none at all.
-  const newest = await findPostgresBinaries(needed);
   const all = await listPostgresBinaries(needed);
+  const newest = chooseBinaries(all, needed);
   const found = all.find((b) => b.major === major);
   if (found) return found;
   const seen = all.map((b) => `${b.major} (${b.binDir})`).join(', ');

@@ -1,9 +1,11 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { closeSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Failure } from '../../../policies/failure.ts';
 import { type PostgresBinaries, tied } from '../../sites/index.ts';
+import { openWidePipe } from './wide-pipe.ts';
 
 export interface ToolOptions {
   program: string;
@@ -12,6 +14,8 @@ export interface ToolOptions {
   signal: AbortSignal;
   /** Feed stdin from it. */
   stdin?: boolean;
+  /** It prints gigabytes, a little at a time. */
+  bulk?: boolean;
 }
 
 export interface RunningTool {
@@ -29,13 +33,16 @@ const heardBytes = 64 * 1024;
 const termMs = 3_000;
 
 /** Starts a client tool. It ends when the signal aborts, and with this process. Passwords travel by environment only. */
-export function startTool({ program, args, env, signal, stdin }: ToolOptions): RunningTool {
+export function startTool({ program, args, env, signal, stdin, bulk }: ToolOptions): RunningTool {
   // SIGTERM, for the tools pass it on to their own workers, and cancel what the server does for them.
   const { command, args: argv } = tied(program, args, 'TERM');
+  const pipe = bulk ? openWidePipe() : null;
   const child = spawn(command, argv, {
     env,
-    stdio: [stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    stdio: [stdin ? 'pipe' : 'ignore', pipe?.writeEnd ?? 'pipe', 'pipe'],
   }) as ChildProcessByStdio<Writable, Readable, Readable>;
+  if (pipe) closeSync(pipe.writeEnd);
+  const stdout = pipe?.content ?? child.stdout;
   let tail = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     tail = (tail + text).slice(-tailBytes);
@@ -47,7 +54,7 @@ export function startTool({ program, args, env, signal, stdin }: ToolOptions): R
     child.kill('SIGTERM');
     killTimer = setTimeout(() => child.kill('SIGKILL'), termMs);
     // Nobody reads any more what it still prints, and it must not wait for that.
-    child.stdout.resume();
+    stdout.resume();
   };
   signal.addEventListener('abort', end, { once: true });
   if (signal.aborted) end();
@@ -63,7 +70,7 @@ export function startTool({ program, args, env, signal, stdin }: ToolOptions): R
   });
   // Awaited by the caller, possibly after it has dealt with the streams.
   finished.catch(() => {});
-  return { stdin: child.stdin, stdout: child.stdout, finished };
+  return { stdin: child.stdin, stdout, finished };
 }
 
 function notStarted(program: string, error: NodeJS.ErrnoException): Failure {
