@@ -4,6 +4,7 @@ import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { generateIdentity, recipientOf } from '../engine/artifact/index.ts';
+import { findTool } from '../scripts/stack/find.ts';
 import { ensureBucket, startS3 } from '../scripts/stack/s3.ts';
 import type { BenchContext } from './context.ts';
 import { benchDatabase } from './database.ts';
@@ -51,9 +52,17 @@ const benches: Record<string, (context: BenchContext) => Promise<string>> = {
     benchScale(context, { files: Number(values['scale-files']), gigabytes: Number(values['scale-gb']) }),
   wal: (context) => benchWal(context, { seconds: Number(values['wal-seconds']) }),
 };
+/** What each of them runs besides this project, by its command; `time` takes the measure. */
+const tools: Record<string, string[]> = {
+  files: ['restic', 'borg', 'age', 'zstd', 'tar'],
+  increments: ['restic', 'borg'],
+  database: ['age', 'zstd'],
+  physical: ['pgbackrest'],
+};
 const wanted = values.only?.split(',') ?? Object.keys(benches);
 const unknown = wanted.filter((name) => !(name in benches));
 if (unknown.length > 0) throw new RangeError(`--only takes ${Object.keys(benches).join(', ')}, not ${unknown}`);
+for (const tool of new Set(['time', ...wanted.flatMap((name) => tools[name] ?? [])])) await findTool(tool);
 
 const dir = await mkdtemp(path.join(values.dir ?? tmpdir(), 'bench-'));
 const identity = await generateIdentity();

@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 
 /** What one whole run of a command cost. */
 export interface Cost {
@@ -22,7 +24,7 @@ export interface MeasureOptions {
 
 /** Runs a command under time(1) and returns what it cost. Throws, with the end of its output, when it fails. */
 export async function measure({ argv, env = {}, cwd }: MeasureOptions): Promise<Cost> {
-  const report = `/tmp/bench-time-${process.pid}-${Math.round(performance.now() * 1000)}`;
+  const report = path.join(tmpdir(), `bench-time-${process.pid}-${Math.round(performance.now() * 1000)}`);
   const child = spawn('/usr/bin/time', ['-o', report, '-f', '%e %U %S %M', ...argv], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -37,9 +39,10 @@ export async function measure({ argv, env = {}, cwd }: MeasureOptions): Promise<
     child.once('error', reject);
     child.once('close', resolve);
   });
+  const times = await readFile(report, 'utf8');
+  await rm(report);
   if (code !== 0) throw new Error(`${argv.join(' ')} ended with ${code}: ${output.slice(-2_000)}`);
-  const [wall, user, system, kib] =
-    (await readFile(report, 'utf8')).trim().split('\n').at(-1)?.split(' ').map(Number) ?? [];
+  const [wall, user, system, kib] = times.trim().split('\n').at(-1)?.split(' ').map(Number) ?? [];
   return { wallS: wall ?? 0, cpuS: (user ?? 0) + (system ?? 0), rssMiB: Math.round((kib ?? 0) / 1024), output };
 }
 

@@ -69,7 +69,7 @@ export async function extract(
           })
           .finally(() => underWay.delete(job));
         underWay.add(job);
-        while (underWay.size >= pool.threads * 3) await Promise.race(underWay);
+        while (underWay.size >= pool.threads * 2) await Promise.race(underWay);
         rethrow(failed);
       }
     }

@@ -135,6 +135,7 @@ const packages: Record<string, string> = {
   setfacl: 'acl',
   setpriv: 'util-linux',
   python3: 'python3',
+  borg: 'borgbackup',
   java: 'default-jre-headless',
   mvn: 'maven',
 };
