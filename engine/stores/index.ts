@@ -2,7 +2,7 @@
 export { createDirectoryStore } from './directory/store.ts';
 export { mergeLists } from './merge.ts';
 export { bytesSource, fileSource, type GrowingFile } from './put-source.ts';
-export { type ReadBack, readBytes, type VerifyObjectOptions, verifyObject } from './read.ts';
+export { headOrNull, type ReadBack, readBytes, type VerifyObjectOptions, verifyObject } from './read.ts';
 export type {
   ListedObject,
   PendingPut,

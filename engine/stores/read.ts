@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
-import { Failure } from '../../policies/failure.ts';
+import { Failure, isFailure } from '../../policies/failure.ts';
 import { giveBackChunk } from '../give-back.ts';
-import type { ObjectFacts, PutSource, Store } from './store.ts';
+import type { ObjectFacts, PutSource, Store, StoredObject } from './store.ts';
 
 /** Far more than a description or a wrapped key takes up. */
 const smallBytesMax = 4 * 1024 * 1024;
@@ -20,6 +20,16 @@ export async function readBytes(store: Store, key: string, signal?: AbortSignal)
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
+}
+
+/** What is known of an object; null when there is none. */
+export async function headOrNull(store: Store, key: string): Promise<StoredObject | null> {
+  try {
+    return await store.head(key);
+  } catch (error) {
+    if (isFailure(error, 'ObjectMissing')) return null;
+    throw error;
+  }
 }
 
 /** SHA-256 of an object, which is read for it: lower-case hex. */

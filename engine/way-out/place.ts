@@ -1,5 +1,5 @@
 import { Failure, isFailure } from '../../policies/failure.ts';
-import { bytesSource, type PutOptions, type Store } from '../stores/index.ts';
+import { bytesSource, headOrNull, type PutOptions, type Store } from '../stores/index.ts';
 import { assembleWayOut, type WayOutFile } from './assemble.ts';
 
 let files: WayOutFile[] | null = null;
@@ -24,10 +24,7 @@ export interface WayOutOptions extends Pick<PutOptions, 'lock' | 'signal'> {
 export async function placeWayOut(store: Store, { lock, signal, again = false }: WayOutOptions = {}): Promise<void> {
   for (const { name, text } of wayOutFiles()) {
     const source = bytesSource(text);
-    const found = await store.head(name).catch((error: unknown) => {
-      if (isFailure(error, 'ObjectMissing')) return null;
-      throw error;
-    });
+    const found = await headOrNull(store, name);
     const isLocked = !lock || Date.parse(found?.lockedUntil ?? '') >= Date.parse(lock.until);
     if (found && found.bytes === source.bytes && found.sha256 === source.sha256 && isLocked) {
       if (again) for await (const pending of store.listPending(name)) await store.abortPut(pending);

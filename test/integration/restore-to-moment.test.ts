@@ -13,11 +13,10 @@ import type { RestoreInput } from '../../workflows/contracts.ts';
 import { makePlace, type Place } from '../engine/artifact/sealing.ts';
 import { sealSource } from '../engine/sources/conformance.ts';
 import { makeDatabase, type TestDatabase } from '../support/services.ts';
-import { makeCluster, postgresBinDirs, runSql, withServer } from './source-physical-fixture.ts';
+import { makeCluster, runSql, usePostgresBinDirs, withServer } from './source-physical-fixture.ts';
 import { makeWalPlace, startArchive, type WalPlace } from './wal-fixture.ts';
 
-const binDirs = await postgresBinDirs();
-process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
+const binDirs = await usePostgresBinDirs();
 
 let place: Place;
 let wal: WalPlace;

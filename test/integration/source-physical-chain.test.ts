@@ -20,15 +20,14 @@ import {
   type Cluster,
   fillCluster,
   makeCluster,
-  postgresBinDirs,
   runSql,
+  usePostgresBinDirs,
   withServer,
 } from './source-physical-fixture.ts';
 
 /** Clusters compared with earlier points, page by page. */
 
-const binDirs = await postgresBinDirs();
-process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
+const binDirs = await usePostgresBinDirs();
 const signal = new AbortController().signal;
 const onProgress = () => {};
 const key = readSigningKey(generateSigningKey());

@@ -24,9 +24,11 @@ export interface Cluster {
 export const password = "s3cr3t:/@'x";
 const replicator = 'saver';
 
-/** The folders of the programs of both major versions, the system's first. */
-export async function postgresBinDirs(): Promise<{ 15: string; 18: string }> {
-  return { 15: (await findPostgres()).binDir, 18: (await findPostgres18()).binDir };
+/** Has everything in this process find the programs of both major versions, and nothing else. Returns their folders. */
+export async function usePostgresBinDirs(): Promise<{ 15: string; 18: string }> {
+  const binDirs = { 15: (await findPostgres()).binDir, 18: (await findPostgres18()).binDir };
+  process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
+  return binDirs;
 }
 
 export async function makeCluster(binDir: string, settings: Record<string, string> = {}): Promise<Cluster> {

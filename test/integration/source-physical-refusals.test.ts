@@ -8,11 +8,10 @@ import { pointPrefix } from '../../policies/recovery-point.ts';
 import { makePlace, type Place } from '../engine/artifact/sealing.ts';
 import { sealSource } from '../engine/sources/conformance.ts';
 import { fakePostgres } from '../support/fake-postgres.ts';
-import { type Cluster, fillCluster, makeCluster, password, postgresBinDirs } from './source-physical-fixture.ts';
+import { type Cluster, fillCluster, makeCluster, password, usePostgresBinDirs } from './source-physical-fixture.ts';
 
-const binDirs = await postgresBinDirs();
-const both = Object.values(binDirs).join(':');
-process.env.PG_BIN_DIRS = both;
+const binDirs = await usePostgresBinDirs();
+const both = process.env.PG_BIN_DIRS;
 
 let place: Place;
 let cluster: Cluster;

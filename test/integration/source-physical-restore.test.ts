@@ -24,13 +24,12 @@ import {
   fillCluster,
   makeCluster,
   password,
-  postgresBinDirs,
   runSql,
+  usePostgresBinDirs,
   withServer,
 } from './source-physical-fixture.ts';
 
-const binDirs = await postgresBinDirs();
-process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
+const binDirs = await usePostgresBinDirs();
 const signal = new AbortController().signal;
 const onProgress = () => {};
 

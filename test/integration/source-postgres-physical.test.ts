@@ -1,10 +1,9 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describeSource } from '../engine/sources/conformance.ts';
-import { fillCluster, makeCluster, postgresBinDirs } from './source-physical-fixture.ts';
+import { fillCluster, makeCluster, usePostgresBinDirs } from './source-physical-fixture.ts';
 
-const binDirs = await postgresBinDirs();
-process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
+const binDirs = await usePostgresBinDirs();
 
 for (const [version, binDir] of Object.entries(binDirs)) {
   describeSource(`postgres-physical (PostgreSQL ${version})`, async () => {

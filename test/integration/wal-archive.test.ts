@@ -11,11 +11,10 @@ import { dropSlot, ensureSlot, limitSlot, slotState } from '../../engine/sources
 import { postgresPhysicalSource } from '../../policies/policy.ts';
 import { lsnOf, lsnText, segmentName } from '../../policies/wal.ts';
 import type { WalRangeHeader } from '../../policies/wal-bundle.ts';
-import { type Cluster, makeCluster, password, postgresBinDirs, runSql } from './source-physical-fixture.ts';
+import { type Cluster, makeCluster, password, runSql, usePostgresBinDirs } from './source-physical-fixture.ts';
 import { makeWalPlace, startArchive, verified, type WalPlace } from './wal-fixture.ts';
 
-const binDirs = await postgresBinDirs();
-process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
+const binDirs = await usePostgresBinDirs();
 const segmentBytes = 16 * 1024 * 1024;
 
 async function headersOf(wal: WalPlace): Promise<WalRangeHeader[]> {

@@ -13,13 +13,12 @@ import { verifyWal } from '../../engine/sources/wal/verify.ts';
 import { createDirectoryStore, type Store } from '../../engine/stores/index.ts';
 import { Failure } from '../../policies/failure.ts';
 import { policySchema } from '../../policies/policy.ts';
-import { type Cluster, makeCluster, password, postgresBinDirs, runSql } from './source-physical-fixture.ts';
+import { type Cluster, makeCluster, password, runSql, usePostgresBinDirs } from './source-physical-fixture.ts';
 import { makeWalPlace, type WalPlace } from './wal-fixture.ts';
 
 /** The steps of archiving as workers do them, on a real cluster, with what can go wrong. */
 
-const { 15: binDir } = await postgresBinDirs();
-process.env.PG_BIN_DIRS = binDir;
+const { 15: binDir } = await usePostgresBinDirs();
 const mib = 1024 * 1024;
 
 let cluster: Cluster;

@@ -12,11 +12,17 @@ import { lsnOf } from '../../policies/wal.ts';
 import type { RecoveryTarget } from '../../policies/wal-plan.ts';
 import { makePlace, type Place } from '../engine/artifact/sealing.ts';
 import { sealSource } from '../engine/sources/conformance.ts';
-import { type Cluster, makeCluster, password, postgresBinDirs, runSql, withServer } from './source-physical-fixture.ts';
+import {
+  type Cluster,
+  makeCluster,
+  password,
+  runSql,
+  usePostgresBinDirs,
+  withServer,
+} from './source-physical-fixture.ts';
 import { handOver, makeWalPlace, startArchive, type WalPlace } from './wal-fixture.ts';
 
-const binDirs = await postgresBinDirs();
-process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
+const binDirs = await usePostgresBinDirs();
 const signal = new AbortController().signal;
 const onProgress = () => {};
 /** Each recovers several times. */

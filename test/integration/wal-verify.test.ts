@@ -3,11 +3,10 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { verifyWal } from '../../engine/sources/wal/verify.ts';
 import { backupctl } from '../client/terminal.ts';
-import { type Cluster, makeCluster, postgresBinDirs } from './source-physical-fixture.ts';
+import { type Cluster, makeCluster, usePostgresBinDirs } from './source-physical-fixture.ts';
 import { makeWalPlace, startArchive, verified, type WalPlace } from './wal-fixture.ts';
 
-const binDirs = await postgresBinDirs();
-process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
+const binDirs = await usePostgresBinDirs();
 
 describe('an archive that is not whole', () => {
   let cluster: Cluster;

@@ -8,12 +8,18 @@ import { eventually } from '../support/eventually.ts';
 import { allRuns, type Run, secretsIn, textsOf } from '../support/histories.ts';
 import { hidingPlaces } from '../support/texts.ts';
 import { startWhole, type Whole } from '../support/whole.ts';
-import { type Cluster, makeCluster, password, postgresBinDirs, runSql, withServer } from './source-physical-fixture.ts';
+import {
+  type Cluster,
+  makeCluster,
+  password,
+  runSql,
+  usePostgresBinDirs,
+  withServer,
+} from './source-physical-fixture.ts';
 
 /** WAL as it is archived by the workers of the stack, of both major versions. */
 
-const binDirs = await postgresBinDirs();
-process.env.PG_BIN_DIRS = Object.values(binDirs).join(':');
+const binDirs = await usePostgresBinDirs();
 process.env.WAL_TEST_PASSWORD = password;
 const versions = [15, 18] as const;
 type Version = (typeof versions)[number];

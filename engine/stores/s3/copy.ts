@@ -1,8 +1,7 @@
 import { UploadPartCopyCommand } from '@aws-sdk/client-s3';
-import { isFailure } from '../../../policies/failure.ts';
 import { bytesSource } from '../put-source.ts';
-import { hashOf } from '../read.ts';
-import type { Store, StoredObject } from '../store.ts';
+import { hashOf, headOrNull } from '../read.ts';
+import type { Store } from '../store.ts';
 import type { Abilities } from './abilities.ts';
 import type { S3Context } from './context.ts';
 import { newObject } from './new-object.ts';
@@ -29,7 +28,7 @@ export function createCopy(
       const { bytes, metadata } = source;
       if (bytes === 0) return store().put(to, bytesSource(''), { metadata, tags });
       const sha256 = source.sha256 ?? (await hashOf(store(), from));
-      const there = await headOrNull(to);
+      const there = await headOrNull(store(), to);
       const pending = { key: to, bytes, sha256, token: JSON.stringify({ uploadId: '' } satisfies UploadToken) };
       if (there) return store().completePut(pending);
       const object = await newObject(context, abilities, sha256, { metadata, tags });
@@ -63,15 +62,6 @@ export function createCopy(
       done.push({ number, etag: CopyPartResult?.ETag ?? '' });
     });
     return done;
-  }
-
-  async function headOrNull(key: string): Promise<StoredObject | null> {
-    try {
-      return await store().head(key);
-    } catch (error) {
-      if (isFailure(error, 'ObjectMissing')) return null;
-      throw error;
-    }
   }
 }
 

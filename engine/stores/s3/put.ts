@@ -1,7 +1,7 @@
 import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import { factsOf, isGrowing } from '../put-source.ts';
-import { hashOf } from '../read.ts';
+import { hashOf, headOrNull } from '../read.ts';
 import type { ObjectFacts, PendingPut, PutOptions, PutSource, Store, StoredObject } from '../store.ts';
 import type { Abilities } from './abilities.ts';
 import type { S3Context } from './context.ts';
@@ -78,7 +78,7 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
         const parts = uploadId === '' ? null : await listParts(context, key, uploadId);
         if (parts === null) return mustBeSame(key, pending);
         if (digest !== digestOf(parts)) {
-          if (!(await headOrNull(key))) throw notWhole(place(key));
+          if (!(await headOrNull(store(), key))) throw notWhole(place(key));
           // Whoever made the object aborts what else is pending for it; a part that was on its way then stays behind.
           await abortUpload(context, key, uploadId);
           return mustBeSame(key, pending);
@@ -136,12 +136,12 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
   async function madeOrThere(key: string, make: () => Promise<void>): Promise<StoredObject> {
     // A server that does not know conditions would write over it; that leaves the moment between looking and putting.
     const knowsConditions = (await abilities.puts()).conditional === 'yes';
-    const there = knowsConditions ? null : await headOrNull(key);
+    const there = knowsConditions ? null : await headOrNull(store(), key);
     if (there) return there;
     try {
       await make();
     } catch (error) {
-      const found = isS3Error(error, ...anotherIsThere) ? await headOrNull(key) : null;
+      const found = isS3Error(error, ...anotherIsThere) ? await headOrNull(store(), key) : null;
       if (found) return found;
       throw error;
     }
@@ -169,18 +169,9 @@ export function createPuts(context: S3Context, abilities: Abilities, store: () =
     }
   }
 
-  async function headOrNull(key: string): Promise<StoredObject | null> {
-    try {
-      return await store().head(key);
-    } catch (error) {
-      if (isFailure(error, 'ObjectMissing')) return null;
-      throw error;
-    }
-  }
-
   /** False when there is nothing; throws ObjectExists when there is something else. */
   async function isThere(key: string, expect: () => Promise<ObjectFacts>): Promise<boolean> {
-    const found = await headOrNull(key);
+    const found = await headOrNull(store(), key);
     if (found && !(await isSame(found, await expect()))) throw otherContent(place(key));
     return found !== null;
   }
