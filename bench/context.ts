@@ -21,9 +21,17 @@ export function costCells({ wallS, cpuS, rssMiB, requests }: Cost): (string | nu
   return [wallS.toFixed(1), cpuS.toFixed(1), rssMiB, requests?.gets ?? '', requests?.puts ?? ''];
 }
 
+export type Facts = Record<string, number>;
+
 /** The facts that bench/ours.ts printed last. */
-export function factsOf(cost: Cost): Record<string, number> {
+export function factsOf(cost: Cost): Facts {
   return JSON.parse(cost.output.trim().split('\n').at(-1) ?? '{}');
+}
+
+/** Where the time of a backup went, by its facts. */
+export function phasesText({ startedMs = 0, sealedMs = 0, sentMs = 0, joinedMs = 0, publishedMs = 0 }: Facts): string {
+  const s = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+  return `It started within ${s(startedMs)}; sealing took ${s(sealedMs)}, in which the artifact was sent as it grew; its last parts ${s(sentMs)}; the S3 server's joining of the parts ${s(joinedMs)}; the other objects ${s(publishedMs)}.`;
 }
 
 /** A Markdown table. */

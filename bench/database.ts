@@ -3,7 +3,7 @@ import path from 'node:path';
 import pg from 'pg';
 import { createPostgresInstance } from '../engine/sites/index.ts';
 import { findTool } from '../scripts/stack/find.ts';
-import { type BenchContext, costCells, factsOf, mib, ratio, table } from './context.ts';
+import { type BenchContext, costCells, factsOf, mib, phasesText, ratio, table } from './context.ts';
 import { engineOn } from './engine.ts';
 import { inTurn, measure } from './measure.ts';
 
@@ -59,8 +59,7 @@ export async function benchDatabase(context: BenchContext, { scale }: { scale: n
         ],
       ),
       '',
-      `Of this project's backup, dumping and sealing took ${((facts.sealedMs ?? 0) / 1000).toFixed(1)} s, in which the artifact was sent as it grew, and what was left to send ${((facts.uploadedMs ?? 0) / 1000).toFixed(1)} s; ` +
-        `the longest block of the event loop was ${facts.loopDelayMaxMs} ms. The pipeline's last step is bench/put-stream.ts, which does what \`aws s3 cp - s3://…\` does.`,
+      `Of this project's backup: ${phasesText(facts)} The longest block of the event loop was ${facts.loopDelayMaxMs} ms. The pipeline's last step is bench/put-stream.ts, which does what \`aws s3 cp - s3://…\` does.`,
       '',
     ].join('\n');
   } finally {

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { findTool } from '../scripts/stack/find.ts';
-import { type BenchContext, costCells, factsOf, mib, ratio, table } from './context.ts';
+import { type BenchContext, costCells, factsOf, mib, phasesText, ratio, table } from './context.ts';
 import { engineOn } from './engine.ts';
 import { inTurn, measure } from './measure.ts';
 import { borgIn, resticIn } from './others.ts';
@@ -103,8 +103,7 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
       [...backupRows, ...restoreRows],
     ),
     '',
-    `Of this project's backup, sealing took ${((facts.sealedMs ?? 0) / 1000).toFixed(1)} s, in which the artifact was sent as it grew, and what was left to send ${((facts.uploadedMs ?? 0) / 1000).toFixed(1)} s; ` +
-      `the longest block of the event loop was ${facts.loopDelayMaxMs} ms while backing up and ${factsOf(restores.ours).loopDelayMaxMs} ms while restoring. ` +
+    `Of this project's backup: ${phasesText(facts)} The longest block of the event loop was ${facts.loopDelayMaxMs} ms while backing up and ${factsOf(restores.ours).loopDelayMaxMs} ms while restoring. ` +
       `By read calls it read ${ratio(facts.rchar ?? 0, (facts.sourceBytes ?? 1) + stored.ours)} × (the source + the sealed bytes, which are read once more for the upload).`,
     '',
   ].join('\n');

@@ -65,7 +65,8 @@ async function backup(since: string | undefined) {
   await rm(dir, { recursive: true, force: true });
   await mkdir(scratchDir, { recursive: true });
   const base = since === undefined ? null : await baseOf(since);
-  const from = performance.now();
+  const started = performance.now();
+  const lap = laps();
   const sending = sendArtifact(dir);
   const sealed = await sealPoint({
     dir,
@@ -84,8 +85,11 @@ async function backup(since: string | undefined) {
     others: base?.artifacts ?? [],
     seal: (writer) => source.seal(writer, { scratchDir, signal, onProgress: () => {}, ...(base ? { base } : {}) }),
   });
-  const sealedMs = performance.now() - from;
-  await store.completePut(await sending);
+  const sealedMs = lap();
+  const pending = await sending;
+  const sentMs = lap();
+  await store.completePut(pending);
+  const joinedMs = lap();
   for (const object of sealed.objects.filter((o) => o.role !== 'artifact'))
     await store.put(prefix + object.name, fileSource(path.join(dir, object.name), object), {});
   const validation = { finishedAt: sealed.sealedAt, passed: true, checks: [] };
@@ -93,10 +97,26 @@ async function backup(since: string | undefined) {
   await store.put(prefix + backupJsonName, bytesSource(description), {});
   await writeFile(path.join(dir, 'bench.json'), JSON.stringify(sealed));
   return {
-    sealedMs: Math.round(sealedMs),
-    uploadedMs: Math.round(performance.now() - from - sealedMs),
+    startedMs: Math.round(started),
+    sealedMs,
+    /** The artifact's last parts. */
+    sentMs,
+    /** The store makes one object of them. */
+    joinedMs,
+    /** The other objects. */
+    publishedMs: lap(),
     stored: storedBytes(sealed) + description.length,
     sourceBytes: sealed.content.sourceBytes,
+  };
+}
+
+/** Returns how long it is since it was last asked, milliseconds. */
+function laps(): () => number {
+  let last = performance.now();
+  return () => {
+    const before = last;
+    last = performance.now();
+    return Math.round(last - before);
   };
 }
 

@@ -80,9 +80,13 @@ async function prepare(into: string): Promise<boolean> {
     const there = readdirSync(into);
     if (there.length === 0) return true;
     const some = there.slice(0, 5).join(', ') + (there.length > 5 ? ', …' : '');
-    throw new Failure('TargetNotEmpty', `${into} is not empty: it holds ${there.length} things (${some}).`, {
-      next: 'Restore into a new or empty folder; nothing was written.',
-    });
+    throw new Failure(
+      'TargetNotEmpty',
+      `${into} is not empty: it holds ${there.length} ${there.length === 1 ? 'thing' : 'things'} (${some}).`,
+      {
+        next: 'Restore into a new or empty folder; nothing was written.',
+      },
+    );
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw asTargetFailure(error, into);
     try {
