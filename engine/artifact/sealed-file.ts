@@ -20,10 +20,13 @@ export interface SealedFileOptions extends StreamKey {
   dir: string;
   name: string;
   role: ObjectRole;
+  /** So much is written before the disk is told to begin with it: else all of it waits for the end. */
+  syncEveryBytes?: number;
 }
 
 /** Begins a sealed object in a file of its own (0600), which must not be there yet. Throws StagingFull. */
 export async function createSealedFile(options: SealedFileOptions): Promise<SealedFile> {
+  const { syncEveryBytes = 64 * 1024 * 1024 } = options;
   const file = path.join(options.dir, options.name);
   const handle = await open(file, 'wx', 0o600);
   const hash = createHash('sha256');
@@ -35,17 +38,35 @@ export async function createSealedFile(options: SealedFileOptions): Promise<Seal
     cipherBytes += chunk.length;
     chunks.push(chunk);
   });
+  let syncedBytes = 0;
+  let syncing: Promise<void> | null = null;
+  // The kernel tells of what it could not write once: whoever syncs next would take it for done.
+  let lost: { error: unknown } | null = null;
+  const syncBehind = () => {
+    if (syncing || cipherBytes - syncedBytes < syncEveryBytes) return;
+    syncedBytes = cipherBytes;
+    syncing = onStaging(file, () => handle.datasync())
+      .catch((error: unknown) => {
+        lost = { error };
+      })
+      .finally(() => {
+        syncing = null;
+      });
+  };
   const flush = async () => {
+    if (lost) throw lost.error;
     const ready = chunks;
     chunks = [];
     if (ready.length === 0) return;
     await writeAll(handle, ready, file);
     for (const chunk of ready) giveBackChunk(chunk);
+    syncBehind();
   };
   let closed = false;
   const close = async () => {
     if (closed) return;
     closed = true;
+    await syncing;
     await handle.close();
   };
   return {
@@ -60,6 +81,8 @@ export async function createSealedFile(options: SealedFileOptions): Promise<Seal
     async finish() {
       encryptor.end();
       await flush();
+      await syncing;
+      if (lost) throw lost.error;
       await onStaging(file, () => handle.sync());
       await close();
       return { role: options.role, name: options.name, bytes: cipherBytes, sha256: hash.digest('hex') };

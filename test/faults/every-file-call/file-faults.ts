@@ -202,7 +202,7 @@ for (const name of [
 const handle = await (fs.promises.open as typeof import('node:fs/promises').open)(process.execPath);
 const handles = Object.getPrototypeOf(handle) as Table;
 await handle.close();
-for (const name of ['read', 'write', 'writev', 'sync', 'stat', 'truncate', 'close'])
+for (const name of ['read', 'write', 'writev', 'sync', 'datasync', 'stat', 'truncate', 'close'])
   meddleAsync(handles, name, `handle ${name}`, (self) => filesByHandle.get(self as object));
 
 if (threads.isMainThread) {
