@@ -8,9 +8,10 @@ export const nodeFlags = ['--max-semi-space-size=4'];
 
 /**
  * For every worker's environment: by default, the C library keeps what was freed in up to eight pools for each core, and
- * threads come and go here.
+ * threads come and go here. And Node.js has four threads for all calls to file systems and to look up addresses; of a
+ * mount that has gone away, each of these calls takes one (engine/stores/directory/call-watch.ts).
  */
-export const nodeEnvironment = { MALLOC_ARENA_MAX: '2' };
+export const nodeEnvironment = { MALLOC_ARENA_MAX: '2', UV_THREADPOOL_SIZE: '16' };
 
 /**
  * Buffers that come and go count to V8 as a heap that grows, and it marks all of it again each time they make up half as

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
-import { constants, createReadStream, type Stats } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { constants, type Stats } from 'node:fs';
 import path from 'node:path';
+import { giveBackChunk } from '../../give-back.ts';
+import type { Disk, OpenFile, Place } from './disk.ts';
+import { readStream } from './read-stream.ts';
 
 /** Facts about what lies there, links not followed; null when nothing does. */
-export async function existing(file: string): Promise<Stats | null> {
+export async function existing(disk: Disk, file: string): Promise<Stats | null> {
   try {
-    return await lstat(file);
+    return await disk.lstat(file);
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(codeOf(error) ?? '')) return null;
     throw error;
@@ -14,14 +16,14 @@ export async function existing(file: string): Promise<Stats | null> {
 }
 
 /** Makes a folder below the root, and those between: never the root itself, for its disk may not be mounted. */
-export async function ensureFolder(root: string, folder: string): Promise<void> {
+export async function ensureFolder({ root, disk }: Place, folder: string): Promise<void> {
   let at = root;
   for (const name of path.relative(root, folder).split(path.sep)) {
     const above = at;
     at = path.join(above, name);
     try {
-      await mkdir(at, { mode: 0o700 });
-      await syncFolder(above);
+      await disk.mkdir(at);
+      await syncFolder(disk, above);
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error;
     }
@@ -29,9 +31,9 @@ export async function ensureFolder(root: string, folder: string): Promise<void> 
 }
 
 /** What is in a folder; nothing when it is not there. */
-export async function entriesOf(folder: string) {
+export async function entriesOf(disk: Disk, folder: string) {
   try {
-    return await readdir(folder, { withFileTypes: true, encoding: 'buffer' });
+    return await disk.readdir(folder);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return [];
     throw error;
@@ -39,10 +41,10 @@ export async function entriesOf(folder: string) {
 }
 
 /** Removes the folder and those above it, up to the root, as far as they are empty. */
-export async function removeEmpty(folder: string, root: string): Promise<void> {
+export async function removeEmpty({ root, disk }: Place, folder: string): Promise<void> {
   for (let at = folder; at.startsWith(root + path.sep); at = path.dirname(at)) {
     try {
-      await rmdir(at);
+      await disk.rmdir(at);
     } catch (error) {
       // EBUSY: another disk is mounted there.
       if (['ENOTEMPTY', 'ENOENT', 'ENOTDIR', 'EEXIST', 'EBUSY'].includes(codeOf(error) ?? '')) return;
@@ -52,24 +54,24 @@ export async function removeEmpty(folder: string, root: string): Promise<void> {
 }
 
 /** Writes all of the chunk at the position. */
-export async function writeAt(handle: FileHandle, chunk: Buffer, position: number): Promise<void> {
+export async function writeAt(file: OpenFile, chunk: Buffer, position: number): Promise<void> {
   let at = 0;
   while (at < chunk.length) {
-    at += (await handle.write(chunk, at, chunk.length - at, position + at)).bytesWritten;
+    at += await file.write(chunk.subarray(at), position + at);
   }
 }
 
 const replacing = new Map<string, Promise<void>>();
 
 /** Replaces a small file, whole or not at all, also when the power goes; by way of FILE.new, so one after the other. */
-export async function replaceFile(file: string, text: string): Promise<void> {
+export async function replaceFile(disk: Disk, file: string, text: string): Promise<void> {
   const before = replacing.get(file) ?? Promise.resolve();
   const mine = before
     // Its own caller is told of it.
     .catch(() => {})
     .then(async () => {
-      await writeFile(`${file}.new`, text, { mode: 0o600, flush: true });
-      await rename(`${file}.new`, file);
+      await writeFile(disk, `${file}.new`, text);
+      await disk.rename(`${file}.new`, file);
     });
   replacing.set(file, mine);
   try {
@@ -79,29 +81,38 @@ export async function replaceFile(file: string, text: string): Promise<void> {
   }
 }
 
-/** Idempotent. */
-export async function removeFile(file: string): Promise<void> {
-  await rm(file, { force: true });
-  await rm(`${file}.new`, { force: true });
-}
-
-/** Makes what was linked or renamed in a folder outlive a loss of power. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
+/** Outlives a loss of power. */
+async function writeFile(disk: Disk, file: string, text: string): Promise<void> {
+  const opened = await disk.open(file, 'w');
   try {
-    await handle.sync();
+    await writeAt(opened, Buffer.from(text), 0);
+    await opened.sync();
   } finally {
-    await handle.close();
+    await opened.close();
   }
 }
 
+/** Idempotent. */
+export async function removeFile(disk: Disk, file: string): Promise<void> {
+  await disk.rm(file);
+  await disk.rm(`${file}.new`);
+}
+
+/** Makes what was linked or renamed in a folder outlive a loss of power. */
+export async function syncFolder(disk: Disk, folder: string): Promise<void> {
+  await sync(await disk.open(folder, 'r'));
+}
+
 /** Makes a file's bytes outlive a loss of power. */
-export async function syncFile(file: string): Promise<void> {
-  const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW);
+export async function syncFile(disk: Disk, file: string): Promise<void> {
+  await sync(await disk.open(file, constants.O_RDONLY | constants.O_NOFOLLOW));
+}
+
+async function sync(opened: OpenFile): Promise<void> {
   try {
-    await handle.sync();
+    await opened.sync();
   } finally {
-    await handle.close();
+    await opened.close();
   }
 }
 
@@ -113,8 +124,11 @@ export function codeOf(error: unknown): string | undefined {
 }
 
 /** SHA-256 of a file's bytes, lower-case hex. */
-export async function digest(file: string): Promise<string> {
+export async function digest(disk: Disk, file: string): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer);
+  for await (const chunk of readStream(await disk.open(file, 'r'))) {
+    hash.update(chunk as Buffer);
+    giveBackChunk(chunk as Buffer);
+  }
   return hash.digest('hex');
 }

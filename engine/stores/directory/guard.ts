@@ -1,12 +1,6 @@
-import { stat, statfs } from 'node:fs/promises';
 import { Failure, isFailure } from '../../../policies/failure.ts';
+import type { Place } from './disk.ts';
 import { codeOf } from './files.ts';
-
-/** The folder of a store, and the copy's name. */
-export interface Place {
-  name: string;
-  root: string;
-}
 
 /** Runs an operation on the folder, and gives its failures their names. `key` is the object it is about, if any. */
 export async function guarded<T>(place: Place, key: string, operation: () => Promise<T>): Promise<T> {
@@ -18,7 +12,8 @@ export async function guarded<T>(place: Place, key: string, operation: () => Pro
 }
 
 /** The failure for what the file system raised. Aborts, failures and defects of ours stay what they are. */
-export async function asFailure({ name, root }: Place, key: string, error: unknown): Promise<unknown> {
+export async function asFailure(at: Place, key: string, error: unknown): Promise<unknown> {
+  const { name, root } = at;
   const code = codeOf(error);
   if (isFailure(error) || code === undefined || code === 'ABORT_ERR' || code.startsWith('ERR_')) return error;
   const place = key === '' ? `${name} (${root})` : `${name} (${root}), ${key}`;
@@ -27,7 +22,7 @@ export async function asFailure({ name, root }: Place, key: string, error: unkno
   switch (code) {
     case 'ENOSPC':
     case 'EDQUOT': {
-      const free = await freeBytes(root);
+      const free = await freeBytes(at);
       return failed(
         'StoreFull',
         `there is no space left${free === null ? '' : `: ${free} bytes are free`}`,
@@ -47,7 +42,7 @@ export async function asFailure({ name, root }: Place, key: string, error: unkno
       return failed('UsageInvalid', 'the name is too long for this file system', 'Use a shorter key.');
     case 'ENOENT':
     case 'ENOTDIR':
-      if (await isGone(root)) return missing({ name, root }, error);
+      if (await isGone(at)) return missing(at, error);
       break;
   }
   return failed(
@@ -59,7 +54,7 @@ export async function asFailure({ name, root }: Place, key: string, error: unkno
 
 /** Throws BucketMissing when the folder is not there, so that nothing is taken for gone that is only away. */
 export async function assertPlace(place: Place): Promise<void> {
-  if (await isGone(place.root)) throw missing(place, undefined);
+  if (await isGone(place)) throw missing(place, undefined);
 }
 
 function missing({ name, root }: Place, cause: unknown): Failure {
@@ -69,19 +64,20 @@ function missing({ name, root }: Place, cause: unknown): Failure {
   });
 }
 
-async function isGone(root: string): Promise<boolean> {
+async function isGone({ root, disk }: Place): Promise<boolean> {
   try {
-    return !(await stat(root)).isDirectory();
+    return !(await disk.stat(root)).isDirectory();
   } catch (error) {
+    if (isFailure(error)) throw error;
     // With any other error it is there, and ill.
     return ['ENOENT', 'ENOTDIR'].includes(codeOf(error) ?? '');
   }
 }
 
 /** Null when the file system does not tell. */
-async function freeBytes(root: string): Promise<number | null> {
+async function freeBytes({ root, disk }: Place): Promise<number | null> {
   try {
-    const { bavail, bsize } = await statfs(root);
+    const { bavail, bsize } = await disk.statfs(root);
     return bavail * bsize;
   } catch (error) {
     if (codeOf(error) === undefined) throw error;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { Disk, Place } from './disk.ts';
 import { codeOf, ensureFolder, removeFile, replaceFile } from './files.ts';
 
 /** What goes with an object, in a file of its own. */
@@ -20,8 +20,8 @@ export function metaPath(root: string, key: string): string {
 }
 
 /** An object laid here by hand has none, and half a file is none: then everything is unknown. */
-export async function readMeta(root: string, key: string): Promise<Meta> {
-  const about = await readJson(metaPath(root, key));
+export async function readMeta({ root, disk }: Place, key: string): Promise<Meta> {
+  const about = await readJson(disk, metaPath(root, key));
   return {
     sha256: typeof about?.sha256 === 'string' ? about.sha256 : null,
     metadata: (about?.metadata as Record<string, string> | undefined) ?? {},
@@ -30,19 +30,19 @@ export async function readMeta(root: string, key: string): Promise<Meta> {
   };
 }
 
-export async function writeMeta(root: string, key: string, meta: Meta): Promise<void> {
-  await ensureFolder(root, path.join(root, metaName));
-  await replaceFile(metaPath(root, key), JSON.stringify({ key, ...meta }));
+export async function writeMeta(place: Place, key: string, meta: Meta): Promise<void> {
+  await ensureFolder(place, path.join(place.root, metaName));
+  await replaceFile(place.disk, metaPath(place.root, key), JSON.stringify({ key, ...meta }));
 }
 
-export async function removeMeta(root: string, key: string): Promise<void> {
-  await removeFile(metaPath(root, key));
+export async function removeMeta({ root, disk }: Place, key: string): Promise<void> {
+  await removeFile(disk, metaPath(root, key));
 }
 
 /** Null when the file is not there, or is no JSON object. */
-export async function readJson(file: string): Promise<Record<string, unknown> | null> {
+export async function readJson(disk: Disk, file: string): Promise<Record<string, unknown> | null> {
   try {
-    const parsed: unknown = JSON.parse(await readFile(file, 'utf8'));
+    const parsed: unknown = JSON.parse(await disk.readText(file));
     return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : null;
   } catch (error) {
     if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return null;

@@ -1,11 +1,11 @@
-import { link } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import { factsOf, isGrowing } from '../put-source.ts';
 import type { GrowingSource, PendingPut, PutOptions, PutSource, Store, StoredObject } from '../store.ts';
+import type { Place } from './disk.ts';
 import { codeOf, digest, ensureFolder, existing, syncFolder } from './files.ts';
 import { fill, linked } from './fill.ts';
-import { assertPlace, guarded, type Place } from './guard.ts';
+import { assertPlace, guarded } from './guard.ts';
 import { readMeta, writeMeta } from './meta.ts';
 import { pendingPath, readPending, removePending, removePendingOf, tokenFor, writePending } from './pending.ts';
 
@@ -13,7 +13,7 @@ type Puts = Pick<Store, 'put' | 'beginPut' | 'completePut' | 'abortPut'>;
 
 /** Puts of a directory store: bytes gather in `.pending`, and appear by link(2), which never replaces what is there. */
 export function createPuts(place: Place, objectPath: (key: string) => string, head: Store['head']): Puts {
-  const { name, root } = place;
+  const { name, root, disk } = place;
 
   const puts: Puts = {
     async put(key, source, options) {
@@ -25,12 +25,12 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
       if (options.lock) throw cannot(name, 'lock objects');
       return guarded(place, key, async () => {
         options.signal?.throwIfAborted();
-        if (await existing(target)) return isThere(key, target, source, options);
+        if (await existing(disk, target)) return isThere(key, target, source, options);
         try {
           return await gather(key, target, source, options);
         } catch (error) {
           // Another put of this key came true meanwhile, and freed what was pending for it.
-          if (codeOf(error) !== 'ENOENT' || !(await existing(target))) throw error;
+          if (codeOf(error) !== 'ENOENT' || !(await existing(disk, target))) throw error;
           return isThere(key, target, source, options);
         }
       });
@@ -40,25 +40,25 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
       const target = objectPath(pending.key);
       return guarded(place, pending.key, async () => {
         await assertPlace(place);
-        const record = await readPending(root, pending.token);
-        if (await existing(target)) return onlyIfSame(target, pending, record);
+        const record = await readPending(place, pending.token);
+        if (await existing(disk, target)) return onlyIfSame(target, pending, record);
         if (record?.key !== pending.key) throw gone(name, pending.key);
         if (!record.whole) throw notWhole(name, pending.key);
         try {
           await publish(pendingPath(root, pending.token) ?? '', target);
         } catch (error) {
           // Another put of this key came true meanwhile; it may have freed what was pending for this one, too.
-          const isThere = codeOf(error) === 'EEXIST' || (codeOf(error) === 'ENOENT' && (await existing(target)));
+          const isThere = codeOf(error) === 'EEXIST' || (codeOf(error) === 'ENOENT' && (await existing(disk, target)));
           if (isThere) return onlyIfSame(target, pending, record);
           if (codeOf(error) !== 'ENOTDIR') throw error;
           // A name on the way is an object.
-          await removePending(root, pending.token);
+          await removePending(place, pending.token);
           throw taken(name, pending.key);
         }
         const { sha256, metadata, tags } = record;
-        await writeMeta(root, pending.key, { sha256, metadata, tags, storedMs: Date.now() });
-        await syncFolder(path.dirname(target));
-        await removePendingOf(root, pending.key);
+        await writeMeta(place, pending.key, { sha256, metadata, tags, storedMs: Date.now() });
+        await syncFolder(disk, path.dirname(target));
+        await removePendingOf(place, pending.key);
         return head(pending.key);
       });
     },
@@ -66,7 +66,7 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
     abortPut: (pending) =>
       guarded(place, pending.key, async () => {
         await assertPlace(place);
-        await removePending(root, pending.token);
+        await removePending(place, pending.token);
       }),
   };
   return puts;
@@ -93,26 +93,26 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
     const { signal, metadata = {}, tags = {} } = options;
     if (await isBelowFile(target)) throw taken(name, key);
     const begun = isGrowing(source) ? notYetKnown : { bytes: source.bytes, sha256: source.sha256 };
-    const token = await tokenFor(root, key, begun, options.resume);
+    const token = await tokenFor(place, key, begun, options.resume);
     const record = { key, token, metadata, tags };
-    await writePending(root, { ...record, ...begun, whole: false });
+    await writePending(place, { ...record, ...begun, whole: false });
     const file = pendingPath(root, token) ?? '';
-    const said = `${name} (${root}), ${key}`;
+    const filling = { disk, file, token, said: `${name} (${root}), ${key}` };
     try {
       // Told at once: an attempt that dies must have told what to go on with.
       options.onProgress?.({ bytesDone: 0, bytesTotal: begun.bytes, resume: token });
-      if (await linked(said, source, file, signal)) {
+      if (await linked(filling, source, signal)) {
         const { bytes } = await factsOf(source, signal);
         options.onProgress?.({ bytesDone: bytes, bytesTotal: bytes, resume: token });
       } else {
-        await fill(said, file, source, token, options);
+        await fill(filling, source, options);
       }
     } catch (error) {
-      if (isFailure(error, 'ChecksumMismatch')) await removePending(root, token);
+      if (isFailure(error, 'ChecksumMismatch')) await removePending(place, token);
       throw error;
     }
     const facts = await factsOf(source, signal);
-    await writePending(root, { ...record, ...facts, whole: true });
+    await writePending(place, { ...record, ...facts, whole: true });
     return { key, token, ...facts };
   }
 
@@ -122,15 +122,15 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
     pending: PendingPut,
     about: { metadata: Record<string, string>; tags: Record<string, string> } | null,
   ): Promise<StoredObject> {
-    await removePendingOf(root, pending.key);
+    await removePendingOf(place, pending.key);
     await assertSame(target, pending);
     await healMeta(pending, about ?? { metadata: {}, tags: {} });
     return head(pending.key);
   }
 
   async function assertSame(target: string, { key, bytes, sha256 }: Omit<PendingPut, 'token'>): Promise<void> {
-    const found = await existing(target);
-    if (found?.isFile() && found.size === bytes && (await digest(target)) === sha256) return;
+    const found = await existing(disk, target);
+    if (found?.isFile() && found.size === bytes && (await digest(disk, target)) === sha256) return;
     throw taken(name, key);
   }
 
@@ -139,13 +139,13 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
     { key, sha256 }: Omit<PendingPut, 'token'>,
     about: { metadata: Record<string, string>; tags: Record<string, string> },
   ): Promise<void> {
-    if ((await readMeta(root, key)).sha256 === sha256) return;
-    await writeMeta(root, key, { sha256, ...about, storedMs: Date.now() });
+    if ((await readMeta(place, key)).sha256 === sha256) return;
+    await writeMeta(place, key, { sha256, ...about, storedMs: Date.now() });
   }
 
   async function isBelowFile(target: string): Promise<boolean> {
     for (let at = path.dirname(target); at.length > root.length; at = path.dirname(at)) {
-      const found = await existing(at);
+      const found = await existing(disk, at);
       if (found) return !found.isDirectory();
     }
     return false;
@@ -155,13 +155,13 @@ export function createPuts(place: Place, objectPath: (key: string) => string, he
   async function publish(file: string, target: string): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
-        await ensureFolder(root, path.dirname(target));
-        return await link(file, target);
+        await ensureFolder(place, path.dirname(target));
+        return await disk.link(file, target);
       } catch (error) {
         const code = codeOf(error) ?? '';
         if (code === 'EPERM' || code === 'ENOTSUP' || code === 'EOPNOTSUPP') throw noLinks(place, error);
         // Somebody removed the last object of the folder, and the folder with it, between the two lines.
-        if (code !== 'ENOENT' || tries === 10 || !(await existing(file))) throw error;
+        if (code !== 'ENOENT' || tries === 10 || !(await existing(disk, file))) throw error;
       }
     }
   }

@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer';
 import type { Dirent } from 'node:fs';
-import { open, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { Failure } from '../../../policies/failure.ts';
@@ -9,12 +8,30 @@ import { fileSource } from '../put-source.ts';
 import { assertRange, beyond } from '../range.ts';
 import { steadyStream } from '../steady-stream.ts';
 import type { ListedObject, Store, StoreCapabilities, StoredObject } from '../store.ts';
+import { watchCalls } from './call-watch.ts';
 import { findCapabilities } from './capabilities.ts';
+import { type Disk, localDisk, type Place, watchedDisk } from './disk.ts';
 import { codeOf, digest, entriesOf, existing, removeEmpty } from './files.ts';
-import { asFailure, assertPlace, guarded, type Place } from './guard.ts';
+import { asFailure, assertPlace, guarded } from './guard.ts';
 import { readMeta, removeMeta, writeMeta } from './meta.ts';
 import { pendingUnder } from './pending.ts';
 import { cannot, createPuts } from './put.ts';
+import { readStream } from './read-stream.ts';
+
+export interface DirectoryStoreOptions {
+  name: string;
+  /** The folder, absolute. */
+  path: string;
+  /** A call to the file system that has not returned for so long is given up on. Default 90 s; an hour to sync. */
+  silentMaxMs?: number;
+  /** Default: this machine's. */
+  disk?: Disk;
+}
+
+/** Less than the two minutes of the steps that take seconds: then it is they that say what the matter is. */
+const defaultSilentMaxMs = 90_000;
+/** Gigabytes that the system has gathered may be waiting for a slow disk. */
+const syncMaxMs = 3_600_000;
 
 /**
  * A store in a folder: an object is a plain file at its key, so that a person needs nothing to read it. What goes with
@@ -23,8 +40,11 @@ import { cannot, createPuts } from './put.ts';
  * every copy is read back and compared anyway. Where the folder is the place that a disk is mounted on, it is there also
  * when the disk is not: give a folder on the disk.
  */
-export function createDirectoryStore({ name, path: root }: { name: string; path: string }): Store {
-  const place: Place = { name, root };
+export function createDirectoryStore(options: DirectoryStoreOptions): Store {
+  const { name, path: root, silentMaxMs } = options;
+  const watch = watchCalls({ name, root, silentMaxMs: silentMaxMs ?? defaultSilentMaxMs });
+  const disk = watchedDisk(options.disk ?? localDisk, watch, silentMaxMs ?? syncMaxMs);
+  const place: Place = { name, root, disk };
   const objectPath = (key: string) => {
     assertKey(key);
     return path.join(root, key);
@@ -47,7 +67,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
     check: () =>
       guarded(place, '', async () => {
         await assertPlace(place);
-        await readdir(root);
+        await disk.readdir(root);
       }),
 
     // Files bear the time of the machine that writes them.
@@ -62,7 +82,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
     async *listPending(prefix) {
       try {
         await assertPlace(place);
-        yield* pendingUnder(root, prefix);
+        yield* pendingUnder(place, prefix);
       } catch (error) {
         throw await asFailure(place, prefix, error);
       }
@@ -78,10 +98,9 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
         const end = Math.min(size, start + (range?.length ?? size));
         if (start > size || (start === size && size > 0)) throw beyond(`${key} in ${name}`, start);
         if (start === end) return Readable.from([], { objectMode: false });
-        const handle = await open(file, 'r');
         return steadyStream({
           bytes: end - start,
-          body: handle.createReadStream({ start, end: end - 1, highWaterMark: 1024 * 1024 }),
+          body: readStream(await disk.open(file, 'r'), { start, end }),
           failure: (error) => damagedRead(place, key, error),
           signal,
         });
@@ -91,7 +110,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
     head: (key) =>
       guarded(place, key, async (): Promise<StoredObject> => {
         const found = await mustExist(objectPath(key), key);
-        const { sha256, metadata, storedMs } = await readMeta(root, key);
+        const { sha256, metadata, storedMs } = await readMeta(place, key);
         return {
           key,
           bytes: found.size,
@@ -119,8 +138,8 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
       guarded(place, from, async () => {
         const file = objectPath(from);
         const { size: bytes } = await mustExist(file, from);
-        const { sha256, metadata, tags } = await readMeta(root, from);
-        const source = fileSource(file, { bytes, sha256: sha256 ?? (await digest(file)) });
+        const { sha256, metadata, tags } = await readMeta(place, from);
+        const source = fileSource(file, { bytes, sha256: sha256 ?? (await digest(disk, file)) });
         return store.put(to, source, { metadata, tags });
       }),
 
@@ -128,23 +147,23 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
       guarded(place, key, async () => {
         const file = objectPath(key);
         await assertPlace(place);
-        const found = await existing(file);
-        if (found && !found.isDirectory()) await rm(file, { force: true });
-        await removeMeta(root, key);
-        await removeEmpty(path.dirname(file), root);
+        const found = await existing(disk, file);
+        if (found && !found.isDirectory()) await disk.rm(file);
+        await removeMeta(place, key);
+        await removeEmpty(place, path.dirname(file));
       }),
 
     setTags: (key, tags) =>
       guarded(place, key, async () => {
         const { mtimeMs } = await mustExist(objectPath(key), key);
-        const meta = await readMeta(root, key);
-        await writeMeta(root, key, { ...meta, storedMs: meta.storedMs ?? mtimeMs, tags });
+        const meta = await readMeta(place, key);
+        await writeMeta(place, key, { ...meta, storedMs: meta.storedMs ?? mtimeMs, tags });
       }),
 
     getTags: (key) =>
       guarded(place, key, async () => {
         await mustExist(objectPath(key), key);
-        return (await readMeta(root, key)).tags;
+        return (await readMeta(place, key)).tags;
       }),
 
     lock: async () => {
@@ -158,7 +177,7 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
   return store;
 
   async function* walk(folder: string, prefix: string): AsyncGenerator<ListedObject> {
-    const entries = (await entriesOf(path.join(root, folder))).filter(isNamed);
+    const entries = (await entriesOf(disk, path.join(root, folder))).filter(isNamed);
     // Key order is that of UTF-8 bytes with the '/' that follows a folder's name.
     const named = entries
       .map((e) => ({ isFolder: e.isDirectory(), key: `${folder}${e.name}${e.isDirectory() ? '/' : ''}` }))
@@ -167,17 +186,17 @@ export function createDirectoryStore({ name, path: root }: { name: string; path:
       if (isFolder) {
         if (isKey(key.slice(0, -1)) && (key.startsWith(prefix) || prefix.startsWith(key))) yield* walk(key, prefix);
       } else if (key.startsWith(prefix) && isKey(key)) {
-        const found = await existing(path.join(root, key));
+        const found = await existing(disk, path.join(root, key));
         // Deleted while the list was on its way.
         if (!found) continue;
-        const { storedMs } = await readMeta(root, key);
+        const { storedMs } = await readMeta(place, key);
         yield { key, bytes: found.size, modifiedAt: new Date(storedMs ?? found.mtimeMs).toISOString() };
       }
     }
   }
 
   async function mustExist(file: string, key: string) {
-    const found = await existing(file);
+    const found = await existing(disk, file);
     if (found?.isFile()) return found;
     await assertPlace(place);
     throw new Failure('ObjectMissing', `${name} (${root}): ${key} is not there.`, {
