@@ -1,7 +1,10 @@
 import { Failure, isFailure } from '../../policies/failure.ts';
 
-/** SQLSTATE classes and codes that mean "not now" or "not there": connection, authorization, database, resources, shutdown. */
-const unreachableStates = /^(08|28|3D|53|57P|58)/;
+/**
+ * SQLSTATE classes and codes that mean "not now" or "not there": connection, authorization, database, resources,
+ * shutdown, time limits.
+ */
+const unreachableStates = /^(08|25P03|28|3D|53|57014|57P|58)/;
 
 /** Throws PolicyInvalid when the text is no postgresql:// URI. The text itself is a secret, and is not repeated. */
 export function assertUri(dsn: string): void {
@@ -49,6 +52,8 @@ export function asFailure(error: unknown, dsn: string): unknown {
 
 /** Several addresses were tried: the message is empty, and the reasons are inside. */
 function reasonOf(message: string, code: string | null): string {
+  // The driver's own words for it name a read timeout.
+  if (message === 'Query read timeout' || code === '57014') return 'it does not answer in time';
   if (code === '28P01') return 'the password is not accepted';
   return code ?? (message || 'no answer');
 }

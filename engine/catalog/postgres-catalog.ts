@@ -16,22 +16,32 @@ export interface CatalogOptions {
   dsn: string;
   /** Told when a connection breaks while nothing uses it; it is replaced by itself. */
   onError?: (error: Error) => void;
+  /** What the server does not answer in so long is given up, there too. Default one minute. */
+  silentMaxMs?: number;
 }
 
 /**
  * Opens the catalog. Nothing is asked of the server yet. Throws PolicyInvalid when the DSN is no postgresql:// URI; the
  * methods throw CatalogUnreachable, and CatalogDiffers when its schema is not the one of this version.
  */
-export async function openCatalog({ dsn, onError }: CatalogOptions): Promise<Catalog> {
+export async function openCatalog({ dsn, onError, silentMaxMs = 60_000 }: CatalogOptions): Promise<Catalog> {
   assertUri(dsn);
+  const settings = {
+    search_path: schema,
+    // Nobody waits for it any more, and what it locks is in the way of the next attempt.
+    statement_timeout: silentMaxMs,
+    idle_in_transaction_session_timeout: silentMaxMs,
+  };
   const pool = new pg.Pool({
     connectionString: dsn,
     max: 4,
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: Math.min(10_000, silentMaxMs),
     idleTimeoutMillis: 10_000,
-    query_timeout: 60_000,
+    query_timeout: silentMaxMs,
     keepAlive: true,
-    options: `-c search_path=${schema}`,
+    options: Object.entries(settings)
+      .map(([name, value]) => `-c ${name}=${value}`)
+      .join(' '),
     application_name: 'backup-coordinator',
     allowExitOnIdle: true,
   });

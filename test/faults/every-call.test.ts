@@ -43,10 +43,10 @@ describe('a backup comes to its point, which is restored, and nothing else is le
     expect(calm.result).toMatchObject({ outcome: 'succeeded' });
   });
 
-  test('when the disk of a copy fails at any one call: before it, after it, or in the middle of the bytes', async () => {
+  test('when the disk of a copy fails at any one call: before it, after it, or in the middle of the bytes, or hangs', async () => {
     expect(
       await tryAll('disk', (call) =>
-        /^(put|get|list)/.test(call) ? ['error', 'lost reply', 'partial'] : ['error', 'lost reply'],
+        /^(put|get|list)/.test(call) ? ['error', 'lost reply', 'hang', 'partial'] : ['error', 'lost reply', 'hang'],
       ),
     ).toEqual([]);
   }, 600_000);
@@ -61,7 +61,7 @@ describe('a backup comes to its point, which is restored, and nothing else is le
     ).toEqual([]);
   }, 600_000);
 
-  test('when the catalog goes away at any one call, or its answer is lost', async () => {
-    expect(await tryAll('catalog', () => ['cut', 'lost reply'])).toEqual([]);
+  test('when the catalog goes away or hangs at any one call, or its answer is lost', async () => {
+    expect(await tryAll('catalog', () => ['cut', 'lost reply', 'hang'])).toEqual([]);
   }, 600_000);
 });

@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream';
 import type { Catalog } from '../../../engine/catalog/index.ts';
 import type { PutSource, Store } from '../../../engine/stores/store.ts';
-import { Failure } from '../../../policies/failure.ts';
+import { Failure, isFailure } from '../../../policies/failure.ts';
+import { hangingDisk } from '../../support/hanging-disk.ts';
 import type { Fault as S3Fault, SeenRequest } from '../../support/s3-proxy.ts';
 import type { TcpProxy } from '../../support/tcp-proxy.ts';
 
@@ -25,6 +26,8 @@ export class Faults {
   struck: string | null = null;
   readonly planned: Planned | null;
   private slowDowns = 0;
+  /** What the folder of the job stands on. */
+  readonly drive = hangingDisk();
 
   constructor(planned: Planned | null) {
     this.planned = planned;
@@ -37,7 +40,10 @@ export class Faults {
     return this.planned.kind;
   }
 
-  /** A folder whose disk fails: before it does as asked, after it, or in the middle of the bytes. */
+  /**
+   * A folder on the drive that fails: before it does as asked, after it, or in the middle of the bytes; or that hangs, until
+   * somebody was refused for it.
+   */
   readonly disk = (store: Store): Store =>
     new Proxy(store, {
       get: (target, name: keyof Store) => {
@@ -46,10 +52,30 @@ export class Faults {
         return (...args: unknown[]) => {
           const kind = this.strikes('disk', `${name} ${typeof args[0] === 'string' ? args[0].split('/').at(-1) : ''}`);
           const call = (given = args) => (method as (...a: unknown[]) => unknown).apply(target, given);
+          if (this.planned?.kind === 'hang') {
+            if (kind === 'hang') this.drive.hang(0, 'before it is done');
+            return this.untilRefused(call());
+          }
           return kind === null ? call() : broken(name, kind, args, call);
         };
       },
     });
+
+  /** The same, and when it was refused, because an earlier call has not returned, that one goes on. */
+  private untilRefused(answer: unknown): unknown {
+    const told = (error: unknown): never => {
+      if (isFailure(error, 'StoreUnreachable') && error.message.includes('has not answered since')) this.drive.goOn();
+      throw error;
+    };
+    if (answer instanceof Promise) return answer.catch(told);
+    return (async function* () {
+      try {
+        yield* answer as AsyncIterable<unknown>;
+      } catch (error) {
+        told(error);
+      }
+    })();
+  }
 
   /** An S3 server behind a bad network. */
   readonly s3 = ({ operation, key }: SeenRequest): S3Fault | null => {
@@ -75,7 +101,7 @@ export class Faults {
     }
   };
 
-  /** A catalog whose answer is lost, or that is cut off from before the call until it has failed. */
+  /** A catalog whose answer is lost, or that is cut off, or hangs, from before the call until it has failed. */
   readonly catalog = (catalog: Catalog, line: TcpProxy): Catalog => {
     const wrap = <T extends object>(part: T): T =>
       new Proxy(part, {
@@ -86,13 +112,14 @@ export class Faults {
           return async (...args: unknown[]) => {
             const kind = this.strikes('catalog', String(name));
             if (kind === 'cut') line.set('down');
+            if (kind === 'hang') line.set('mute');
             try {
               const answer: unknown = await (member as (...a: unknown[]) => unknown).apply(target, args);
               if (kind === 'lost reply')
                 throw new Failure('CatalogUnreachable', 'the answer is lost', { next: 'Wait.' });
               return answer;
             } finally {
-              if (kind === 'cut') line.set('up');
+              if (kind === 'cut' || kind === 'hang') line.set('up');
             }
           };
         },

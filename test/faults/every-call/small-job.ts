@@ -28,6 +28,7 @@ import { backupJsonName } from '../../../policies/recovery-point.ts';
 import { startTemporal } from '../../../scripts/stack/temporal.ts';
 import type { BackupResult } from '../../../workflows/contracts.ts';
 import { policyOf } from '../../policies/policies.ts';
+import { eventually } from '../../support/eventually.ts';
 import { type Fault as S3Fault, type SeenRequest, startS3Proxy } from '../../support/s3-proxy.ts';
 import { s3Store } from '../../support/s3-store.ts';
 import { makeBucket, makeDatabase, services } from '../../support/services.ts';
@@ -158,12 +159,13 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
       ];
       const { port } = new URL(proxy.endpoint);
       const endpoint = hardship.host === undefined ? proxy.endpoint : `http://${hardship.host}:${port}`;
+      const near = createDirectoryStore({ name: 'disk', path: disk, disk: faults.drive, silentMaxMs: 1_000 });
       const far = s3Store({ ...proxy, endpoint }, bucket, { name: 'bucket', prefix: source, idleMaxMs: 3_000 });
       const line = await startTcpProxy(postgres.port);
       const lineUri = new URL(database.uri);
       lineUri.port = String(line.port);
-      const own = await openCatalog({ dsn: lineUri.href });
-      const store = async (name: string) => (name === 'disk' ? faults.disk(bare[0] as Store) : far);
+      const own = await openCatalog({ dsn: lineUri.href, silentMaxMs: 2_000 });
+      const store = async (name: string) => (name === 'disk' ? faults.disk(near) : far);
       const watched = faults.catalog(own, line);
       const files = createFilesSource(filesSource.parse(policy.sources[0]));
       const given = { policy, store, source: async () => files };
@@ -205,6 +207,11 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
           (error: Error) => ({ result: null, failure: rootOf(error).message }),
         );
         await cleanedUp(stage, job);
+        faults.drive.goOn();
+        await eventually(async () => {
+          await near.check();
+          if (faults.drive.openFiles() > 0) throw new Error(`${faults.drive.openFiles()} files are still open`);
+        });
         const places = { source, bare, index, identity, trusted: keys.trusted, staging };
         const problems = await look(places, ended.result);
         const before = await inventory(places);
@@ -212,12 +219,14 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
         if (ended.result && faults.struck === null) problems.push(...(await restored(stage, places, tree, place)));
         if (ended.result) await again(stage, places, ended.result);
         if (!isDeepStrictEqual(await inventory(places), before)) problems.push('doing it again changes something');
+        if (planned?.layer === 'disk' && planned.kind === 'hang' && !faults.drive.hasHung())
+          problems.push('nothing hung');
         return { faults, ...ended, problems };
       } finally {
         jobs.delete(source);
         await own.close();
         await line.stop();
-        for (const opened of [...bare, far]) await opened.close();
+        for (const opened of [...bare, near, far]) await opened.close();
         await rm(place, { recursive: true });
       }
     },
