@@ -23,6 +23,7 @@ describeStore('s3 on moto', async () =>
     nests: true,
     dates: false,
     untags: false,
+    falters: true,
   }),
 );
 

@@ -42,7 +42,7 @@ export const versitygwHas: StoreCapabilities = {
 
 export interface BucketFixture
   extends Pick<StoreFixture, 'has'>,
-    Partial<Pick<StoreFixture, 'nests' | 'dates' | 'untags'>> {
+    Partial<Pick<StoreFixture, 'nests' | 'dates' | 'untags' | 'falters'>> {
   bucket: string;
   prefix?: string;
 }

@@ -17,6 +17,8 @@ export interface StoreFixture {
   dates?: boolean;
   /** Whether the server takes an empty set of tags. Default true; moto breaks on it. */
   untags?: boolean;
+  /** Whether the server is now and then unreachable for a moment when several ask at once. Default false; moto was once. */
+  falters?: boolean;
   remove(): Promise<void>;
 }
 
