@@ -39,8 +39,9 @@ export async function measure({ argv, env = {}, cwd }: MeasureOptions): Promise<
     child.once('error', reject);
     child.once('close', resolve);
   });
-  const times = await readFile(report, 'utf8');
-  await rm(report);
+  // There is none when time(1) itself was ended.
+  const times = code === 0 ? await readFile(report, 'utf8') : '';
+  await rm(report, { force: true });
   if (code !== 0) throw new Error(`${argv.join(' ')} ended with ${code}: ${output.slice(-2_000)}`);
   const [wall, user, system, kib] = times.trim().split('\n').at(-1)?.split(' ').map(Number) ?? [];
   return { wallS: wall ?? 0, cpuS: (user ?? 0) + (system ?? 0), rssMiB: Math.round((kib ?? 0) / 1024), output };

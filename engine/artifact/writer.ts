@@ -275,6 +275,7 @@ function createBlockCutter(frameBytes: number) {
     current = null;
     at = 0;
   };
+  const isFrame = () => blocks.length * blockBytesMax === frameBytes;
   const taken = () => {
     const frame = blocks;
     blocks = [];
@@ -282,9 +283,12 @@ function createBlockCutter(frameBytes: number) {
   };
   return {
     *take(bytes: Uint8Array): Generator<Uint8Array[]> {
-      const isBlock = at === 0 && bytes.length === blockBytesMax && ownsMemory(bytes);
-      if (isBlock) endBlock(bytes);
-      for (let rest = bytes; !isBlock && rest.length > 0; ) {
+      if (at === 0 && bytes.length === blockBytesMax && ownsMemory(bytes)) {
+        endBlock(bytes);
+        if (isFrame()) yield taken();
+        return;
+      }
+      for (let rest = bytes; rest.length > 0; ) {
         current ??= Buffer.allocUnsafeSlow(blockBytesMax);
         const part = rest.subarray(0, current.length - at);
         current.set(part, at);
@@ -292,10 +296,9 @@ function createBlockCutter(frameBytes: number) {
         rest = rest.subarray(part.length);
         if (at < current.length) break;
         endBlock(current);
-        if (blocks.length * blockBytesMax === frameBytes) yield taken();
+        if (isFrame()) yield taken();
       }
-      if (isBlock && blocks.length * blockBytesMax === frameBytes) yield taken();
-      if (!isBlock) giveBackChunk(bytes);
+      giveBackChunk(bytes);
     },
     rest(): Uint8Array[] {
       // What does not fill its memory would take all of it along.

@@ -1,7 +1,7 @@
-import { Failure, isFailure } from '../../policies/failure.ts';
+import { Failure } from '../../policies/failure.ts';
 import { backupJsonName, keyName, pointPrefix } from '../../policies/recovery-point.ts';
 import { listKeys, parseBackupJson, readWrappedKey, type WrappedKey } from '../artifact/index.ts';
-import { readBytes, type Store, type StoredObject } from '../stores/index.ts';
+import { headOrNull, readBytes, type Store } from '../stores/index.ts';
 import { type Held, orFailed, type Rekeyed, type RekeyedCopy, type WrapAnewOptions, wrapAnew } from './wrap-anew.ts';
 
 export interface RekeyPointOptions extends WrapAnewOptions {
@@ -44,15 +44,10 @@ export async function rekeyPoint(options: RekeyPointOptions): Promise<RekeyedPoi
 /** Null when the copy does not hold the point. */
 async function readHeld(store: Store, { trusted, id, source }: RekeyPointOptions): Promise<Held | null> {
   const prefix = pointPrefix(source, id);
-  let stored: StoredObject;
-  try {
-    // A folder whose disk is away is not one that lacks the point.
-    await store.check();
-    stored = await store.head(prefix + backupJsonName);
-  } catch (error) {
-    if (isFailure(error, 'ObjectMissing')) return null;
-    throw error;
-  }
+  // A folder whose disk is away is not one that lacks the point.
+  await store.check();
+  const stored = await headOrNull(store, prefix + backupJsonName);
+  if (stored === null) return null;
   const backup = parseBackupJson(await readBytes(store, prefix + backupJsonName), trusted);
   if (backup.id !== id || backup.source.name !== source) {
     throw new Failure('Corrupt', `${prefix}${backupJsonName} is that of ${backup.source.name}/${backup.id}.`, {

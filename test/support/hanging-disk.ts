@@ -66,7 +66,8 @@ export function hangingDisk(): HangingDisk {
   }
 
   return {
-    ...keysOf(wrapped(localDisk, '')),
+    // Taken from the proxy once, each call by its name.
+    ...wrapped(localDisk, ''),
     calls,
     openFiles: () => open,
     hang(after, how) {
@@ -81,9 +82,4 @@ export function hangingDisk(): HangingDisk {
       end.resolve();
     },
   };
-}
-
-/** Every call of the disk, taken from the proxy once. */
-function keysOf(disk: Disk): Disk {
-  return Object.fromEntries(Object.keys(localDisk).map((name) => [name, disk[name as keyof Disk]])) as unknown as Disk;
 }

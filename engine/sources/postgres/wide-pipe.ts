@@ -24,7 +24,7 @@ const read = promisify(readFd);
 
 /**
  * For gigabytes from a program that writes a few KiB at a time, such as pg_dump: Node's own pipes wake both sides for each
- * of them, which costs a third of a dump's time. This one is read when much has come.
+ * of them. This one is read when much has come.
  */
 export function openWidePipe(): WidePipe {
   const ends = [0, 0];
