@@ -80,6 +80,8 @@ describe('restore.mjs', () => {
     if (user) execFileSync('chown', ['-R', `${user.uid}:${user.gid}`, segments, dataDir]);
     const server = await createPostgresInstance({ dataDir, binDir, password, settings: { fsync: 'off' } });
     try {
+      // It answers once it is consistent, before it has come to the moment.
+      while ((await runSql(server.uri(), 'SELECT pg_is_in_recovery() AS going'))[0]?.going) await setTimeout(20);
       expect(await runSql(server.uri(), 'SELECT count(*)::int AS n, min(n) AS first FROM told')).toEqual([
         { n: 30_000, first: 1 },
       ]);
