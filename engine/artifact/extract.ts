@@ -11,6 +11,8 @@ export interface ExtractTarget extends BlockTarget {
 }
 
 export interface ExtractOptions {
+  /** Whether the kernel begins to write to the disk while more is coming: for who will wait until all is there. */
+  writeBehind?: boolean;
   signal: AbortSignal;
   onProgress?: (bytes: number) => void;
 }
@@ -54,7 +56,7 @@ interface Piece {
 export async function extract(
   reader: PointReader,
   targets: AsyncIterable<ExtractTarget>,
-  { signal, onProgress }: ExtractOptions,
+  { writeBehind = false, signal, onProgress }: ExtractOptions,
 ): Promise<void> {
   const pool = acquireFramePool();
   const underWay = new Set<Promise<void>>();
@@ -82,7 +84,7 @@ export async function extract(
 
   async function write(frame: Frame, compressed: Uint8Array): Promise<void> {
     try {
-      const { problems } = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: false });
+      const { problems } = await pool.unpack({ compressed, blocks: frame.blocks, wantContent: false, writeBehind });
       if (problems[0]) {
         throw await frameProblem(reader, { artifact: frame.artifact, frameOffset: frame.offset }, problems[0].what);
       }
@@ -107,7 +109,7 @@ export async function extract(
   /** Blocks whose last stretch was written. */
   async function verify(patched: PatchedBlock[]): Promise<void> {
     if (patched.length === 0) return;
-    const { problems } = await pool.compare({ blocks: patched });
+    const { problems } = await pool.compare({ blocks: patched, writeBehind });
     const wrong = patched[problems[0]?.block ?? -1];
     if (!wrong) return;
     const end = wrong.fileOffset + wrong.bytes;

@@ -45,6 +45,8 @@ export interface UnpackJob {
   compressed: Uint8Array;
   blocks: UnpackBlock[];
   wantContent: boolean;
+  /** Blocks that are whole are begun to be written to the disk. */
+  writeBehind?: boolean;
 }
 
 /** Looks at a block before it is stored: all of it, some pages, or nothing may be new. */
@@ -62,6 +64,8 @@ export interface CompareJob {
   seq: number;
   kind: 'compare';
   blocks: (BlockTarget & { bytes: number; sha256: string })[];
+  /** What is as it has to be is begun to be written to the disk. */
+  writeBehind?: boolean;
 }
 
 export type ThreadJob = PackJob | UnpackJob | ExamineJob | CompareJob;

@@ -15,6 +15,7 @@ import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zl
 import { setMtimeOf } from '../file-times.ts';
 import { giveBack, ownMemoryMin } from '../give-back.ts';
 import { standBack } from '../thread-priority.ts';
+import { beginWriting } from '../write-behind.ts';
 import type { Run } from './blocks.ts';
 import type {
   BlockProblem,
@@ -187,6 +188,9 @@ function unpack(job: UnpackJob): ThreadReply {
       }
       writeBlock(open.fd, bytes, target);
       if (target.own) setOwn(open.fd, target.own, target.path);
+      // A part of a block may be far from whatever else is to be written there.
+      if (job.writeBehind && block.sha256 !== null)
+        beginWriting(open.fd, { offset: target.fileOffset, bytes: bytes.length }, target.path);
     }
     // What could not be written may be told only now.
     close();
@@ -227,7 +231,7 @@ function newRuns(
   return runs?.[0]?.bytes === bytes.length ? null : runs;
 }
 
-function compare({ seq, blocks }: CompareJob): ThreadReply {
+function compare({ seq, blocks, writeBehind }: CompareJob): ThreadReply {
   const problems: BlockProblem[] = [];
   for (const [i, { path, fileOffset, bytes, sha256: expected, own }] of blocks.entries()) {
     try {
@@ -236,7 +240,10 @@ function compare({ seq, blocks }: CompareJob): ThreadReply {
         const got = readWhole(fd, input.subarray(0, bytes), fileOffset);
         if (got < bytes || sha256(input.subarray(0, bytes)) !== expected) {
           problems.push({ block: i, what: 'is not what the manifest names' });
-        } else if (own) setOwn(fd, own, path);
+          return;
+        }
+        if (own) setOwn(fd, own, path);
+        if (writeBehind) beginWriting(fd, { offset: fileOffset, bytes }, path);
       });
     } catch (error) {
       return { seq, kind: 'failed', errno: errnoOf(error), message: String(error) };

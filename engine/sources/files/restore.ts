@@ -42,6 +42,8 @@ export interface Placement {
   owner?: { uid: number; gid: number } | null;
   /** Bytes of entries to keep rather than read the manifest once more; for tests of the edge. */
   keptBytes?: number;
+  /** Whether contents are begun to be written to the disk as they come, for who will wait for it afterwards. */
+  writeBehind?: boolean;
   /** What is still to be done with the files: until it is, they count as half-written, and go when it fails. */
   complete?: () => Promise<void>;
 }
@@ -114,7 +116,14 @@ async function write(
   point: PointReader,
   into: string,
   options: RestoreOptions,
-  { elsewhere, owner, complete, claims, keptBytes }: Placement & { claims: ReadonlyMap<string, Claim> },
+  {
+    elsewhere,
+    owner,
+    writeBehind = false,
+    complete,
+    claims,
+    keptBytes,
+  }: Placement & { claims: ReadonlyMap<string, Claim> },
 ): Promise<RestoreResult> {
   const filtered = options.paths !== undefined && options.paths.length > 0;
   const filter = createFilter(options.paths ?? [], []);
@@ -198,7 +207,7 @@ async function write(
       entriesDone: result.entries,
     });
   };
-  await extract(point, contents(), { signal: options.signal, onProgress });
+  await extract(point, contents(), { writeBehind, signal: options.signal, onProgress });
   if (orphans.size > 0) {
     await extract(point, orphaned(), { signal: options.signal, onProgress });
   }

@@ -22,7 +22,7 @@ export function createPostgresPhysicalSource(
       return { estimatedBytes: 0, facts };
     },
     seal: async (writer, options) => sealCluster(policy, await connection(), writer, options),
-    restore: restoreCluster,
+    restore: (point, options) => restoreCluster(point, options),
     compare: compareCluster,
     testRestore: testRestoreCluster,
   };

@@ -13,12 +13,14 @@ import { placesOf, tablespacesFolder, tablespacesOf } from './tablespaces.ts';
  * along. As root, everything becomes the property of the user that PostgreSQL runs as here.
  * Throws TargetNotEmpty, TargetUnusable, UsageInvalid, Corrupt.
  *
- * @param complete what is still to be done with the files; what was written goes when it fails
+ * @param after.complete what is still to be done with the files; what was written goes when it fails
+ * @param after.isThrowaway a server on it will not care whether it is on the disk; others sync it all when they start,
+ * which is begun while more is restored
  */
 export async function restoreCluster(
   point: PointReader,
   options: RestoreOptions,
-  complete: () => Promise<void> = async () => {},
+  { complete, isThrowaway = false }: { complete?: () => Promise<void>; isThrowaway?: boolean } = {},
 ): Promise<RestoreResult> {
   if (options.paths !== undefined && options.paths.length > 0) {
     throw new Failure('UsageInvalid', 'A cluster is restored whole: of its files alone no server could be started.', {
@@ -33,9 +35,10 @@ export async function restoreCluster(
   const result = await restoreTree(point, options, {
     elsewhere,
     owner,
+    writeBehind: !isThrowaway,
     complete: async () => {
       if (owner && below) chownSync(path.join(into, tablespacesFolder), owner.uid, owner.gid);
-      await complete();
+      await complete?.();
     },
   });
   const moved = tablespaces.map(({ oid, location }) => {

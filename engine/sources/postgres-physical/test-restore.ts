@@ -34,7 +34,7 @@ export async function testRestoreCluster(point: PointReader, options: ClusterTes
     await reapInstances(workDir);
     await rm(dataDir, { recursive: true, force: true });
     const tools = await binariesFor(Number(facts.serverMajor), `The cluster of ${point.backup.id}`);
-    const restored = await restoreCluster(point, { into: dataDir, signal, onProgress });
+    const restored = await restoreCluster(point, { into: dataDir, signal, onProgress }, { isThrowaway: true });
     await options.beforeStart?.(dataDir);
     const compared = await compareCluster(point, dataDir, signal);
     if (compared.differences.length > 0) {

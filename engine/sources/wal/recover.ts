@@ -48,8 +48,10 @@ export async function recoverCluster(point: PointReader, options: RecoverOptions
   const { facts, id } = point.backup;
   const tools = await binariesFor(Number(facts.serverMajor), `The cluster of ${id}`);
   let said = '';
-  const restored = await restoreCluster(point, options, async () => {
-    said = await recover(point, tools, options);
+  const restored = await restoreCluster(point, options, {
+    complete: async () => {
+      said = await recover(point, tools, options);
+    },
   });
   return { ...restored, ...outcome(said) };
 }
