@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { endProcess } from '../engine/end-process.ts';
 import { Failure, failureTypes, isFailure } from '../policies/failure.ts';
 import { type MainOptions, runMain } from './main.ts';
 import { type StackPorts, startStack } from './stack/stack.ts';
@@ -148,6 +149,5 @@ async function main(): Promise<number> {
   return options.once || !served ? code : 0;
 }
 
-process.exitCode = await main().catch(report);
 // Every server has ended by now; idle connections of clients must not hold the process.
-process.exit();
+await endProcess(await main().catch(report));

@@ -3,6 +3,7 @@ import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { loadPolicy } from '../engine/config/index.ts';
+import { endProcess } from '../engine/end-process.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
 import { type Role, roles } from '../policies/queues.ts';
 import { letHeapGrow } from './heap.ts';
@@ -52,11 +53,11 @@ function usage(what: string): Failure {
 
 try {
   await main();
-  process.exit(0);
+  await endProcess(0);
 } catch (error) {
   if (isFailure(error)) {
     process.stderr.write(`${error.message}\n${error.next}\n`);
-    process.exit(error.exitCode);
+    await endProcess(error.exitCode);
   }
   throw error;
 }
