@@ -80,13 +80,7 @@ export async function recoverTo(
   const { signal } = options;
   const reading = { store: await store(input.from), trusted, signal };
   const plan = await wasThere(() => planned(input, [point.backup], reading));
-  const { timeline, lsn, lastTransactionAt, ...restored } = await recoverCluster(point, {
-    ...options,
-    planned: plan,
-    trusted,
-    identity: await identity(),
-  });
-  return { ...restored, recovered: { timeline, lsn, lastTransactionAt } };
+  return recoverCluster(point, { ...options, planned: plan, trusted, identity: await identity() });
 }
 
 /** What a copy lacks that it was located in is missing there, however unknown it may be by now. */

@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import { openPoint } from '../engine/artifact/index.ts';
 import type { Catalog } from '../engine/catalog/index.ts';
 import { assertWithin } from '../engine/sites/index.ts';
-import { discardRestored, restoreUri } from '../engine/sources/index.ts';
+import { discardRestored, keepRestored, restoreUri } from '../engine/sources/index.ts';
 import type { Source } from '../engine/sources/source.ts';
 import type { Store } from '../engine/stores/index.ts';
 import { isWholeIn } from '../policies/chain.ts';
@@ -89,6 +89,7 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         const options = {
           into: await placeOf(input),
           job: jobOf(),
+          isRetry: Context.current().info.attempt > 1,
           ...(input.paths ? { paths: input.paths } : {}),
           ...(input.tablespaces ? { tablespaces: input.tablespaces } : {}),
           signal,
@@ -96,6 +97,13 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
         };
         const restored = input.to ? await recoverTo(deps, point, input, options) : await source.restore(point, options);
         return { pointId: input.pointId, from: input.from, ...restored };
+      }),
+
+    /** The restore is known to have ended well: its folders are no longer marked as half done. Idempotent. */
+    keepRestore: (input: RestoreInput): Promise<void> =>
+      runActivity('keep', async () => {
+        await foldersOf(input);
+        if ('directory' in input.into) keepRestored(input.into.directory, jobOf());
       }),
 
     /** Removes what attempts that were killed have left of the folders: nobody comes to do it for them. Idempotent. */

@@ -26,7 +26,7 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   const { source, operator, reason } = wanted;
   const from = Date.now();
   const taskQueue = queues.recovery(wanted.host ?? 'local');
-  const { locatePoint, discardRestore } = proxyActivities<RecoveryActivities>({ ...short, taskQueue });
+  const { locatePoint, keepRestore, discardRestore } = proxyActivities<RecoveryActivities>({ ...short, taskQueue });
   const { restorePoint } = proxyActivities<RecoveryActivities>({ ...restoring, taskQueue });
   const label = createLabels();
   /** The Web UI, its lists, and the log of the worker (mission row G1). */
@@ -44,9 +44,19 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
     show('running', `♻️ Restoring ${point}`);
     hasBegun = true;
     const { warnings, ...restored } = await restorePoint({ ...wanted, ...located });
+    if ('directory' in wanted.into && patched('keep-restore')) warnings.push(...(await keep(wanted.into.directory)));
     show('succeeded', `✅ Restored ${point}: ${formatBytes(restored.bytes)}, ${restored.entries} entries`);
     const told = lost.map(({ copy, why }) => `Not from ${copy}: ${why}`);
     return { ...restored, warnings: [...told, ...warnings], durationMs: Date.now() - from };
+  };
+  /** From here on the folder is whoever's it is for. What stays marked is no reason to remove it again. */
+  const keep = async (directory: string): Promise<string[]> => {
+    try {
+      await CancellationScope.nonCancellable(() => keepRestore(wanted));
+      return [];
+    } catch (error) {
+      return [`${directory} is whole, but the file .restoring-… in it could not be removed: ${messageOf(error)}`];
+    }
   };
   try {
     let located = await locatePoint(wanted);

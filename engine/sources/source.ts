@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { Check, Content, ContentFormat, SourceFacts, SourceKind } from '../../policies/recovery-point.ts';
 import type { ArtifactWriter, Base, PointReader, Progress } from '../artifact/index.ts';
 
@@ -59,8 +60,13 @@ export interface SealResult {
 }
 
 export interface RestoreOptions {
-  /** Names the restore over all its attempts: what one of the same name has left half-written is removed first. */
+  /**
+   * Names the restore over all its attempts: what one of the same name has left half-written is removed first, and what one
+   * has finished is not done again. A folder stays marked until `keepRestored` or `discardRestored`.
+   */
   job?: string;
+  /** An attempt of the job before may have filled a database; one that is as it has to be is taken for its work. */
+  isRetry?: boolean;
   /**
    * A directory path (files; postgres-physical, whose data directory it becomes), or a PostgreSQL connection URI of an
    * existing empty database (postgres-logical).
@@ -74,11 +80,23 @@ export interface RestoreOptions {
   onProgress: (progress: Progress) => void;
 }
 
-export interface RestoreResult {
-  entries: number;
-  bytes: number;
-  warnings: string[];
-}
+export const restoreResult = z.object({
+  entries: z.number(),
+  bytes: z.number(),
+  warnings: z.array(z.string()),
+  /** Where the recovery of a cluster to a moment ended. */
+  recovered: z
+    .object({
+      /** The timeline that begins there. */
+      timeline: z.number(),
+      /** Position behind the last record that was applied. */
+      lsn: z.string(),
+      /** ISO-8601, the server's clock; null when no transaction was applied. */
+      lastTransactionAt: z.string().nullable(),
+    })
+    .optional(),
+});
+export type RestoreResult = z.infer<typeof restoreResult>;
 
 export interface SourceComparison {
   /** One line each, the first twenty; empty when all is as captured. */

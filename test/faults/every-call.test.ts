@@ -43,6 +43,26 @@ describe('a backup comes to its point, which is restored, and nothing else is le
     expect(calm.result).toMatchObject({ outcome: 'succeeded' });
   });
 
+  test('when nobody hears of any one step that is done, and it is done again', async () => {
+    const heard = new Map<string, number>();
+    const { result, failure, problems } = await jobs.run(null, {
+      around: async (step, attempt) => {
+        const answer = await attempt();
+        const nth = (heard.get(step) ?? 0) + 1;
+        heard.set(step, nth);
+        // The worker is killed when it is through; to the job it is an attempt that came to nothing.
+        if (nth === 1) throw new Error(`nobody heard of ${step}`);
+        return answer;
+      },
+    });
+    expect({ failure, problems }).toEqual({ failure: null, problems: [] });
+    expect(result).toMatchObject({ outcome: 'succeeded' });
+    expect([...heard].filter(([, attempts]) => attempts < 2)).toEqual([]);
+    expect([...heard.keys()]).toEqual(
+      expect.arrayContaining(['sealPoint', 'publishCopy bucket', 'restorePoint', 'keepRestore']),
+    );
+  }, 120_000);
+
   test('when the disk of a copy fails at any one call: before it, after it, or in the middle of the bytes, or hangs', async () => {
     expect(
       await tryAll('disk', (call) =>

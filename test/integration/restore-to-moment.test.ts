@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -112,6 +112,20 @@ describe('a restore to a moment', () => {
     });
     expect(String(result.recovered?.lastTransactionAt) <= moment).toBe(true);
     expect((await recovered('latest')).rows).toEqual([1, 2]);
+  }, 300_000);
+
+  test('that has ended, of which nobody heard, is not begun again; its folder is unmarked when it is kept', async () => {
+    const { result, into, located } = await recovered(moment);
+    const input = asked(moment, into);
+    // A server has been at it since.
+    expect(await run(recovery.restorePoint, { ...input, ...located })).toEqual(result);
+    const marked = () => readdirSync(into).filter((name) => name.startsWith('.restoring-'));
+    expect(marked()).toHaveLength(1);
+    for (const _ of [1, 2]) await run(recovery.keepRestore, input);
+    expect(marked()).toEqual([]);
+    await expect(run(recovery.restorePoint, { ...input, ...located })).rejects.toMatchObject({
+      type: 'TargetNotEmpty',
+    });
   }, 300_000);
 
   test('is refused before anything is written, with the nearest that can be reached', async () => {

@@ -13,6 +13,7 @@ import {
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openPoint } from '../../engine/artifact/index.ts';
+import { keepRestored } from '../../engine/sources/index.ts';
 import { testRestoreCluster } from '../../engine/sources/postgres-physical/test-restore.ts';
 import type { Store } from '../../engine/stores/index.ts';
 import { artifactNames } from '../../policies/recovery-point.ts';
@@ -213,6 +214,25 @@ describe('a place to restore into', () => {
   let sealed: SealedSource;
   beforeAll(() => {
     ({ cluster, sealed } = sourceOf('15'));
+  });
+
+  test('is unmarked with its tablespaces, wherever they are, once the restore is kept, and not before', async () => {
+    const into = path.join(cluster.dir, 'job', 'data');
+    const fast = path.join(cluster.dir, 'job', 'fast');
+    const restore = (job: string) =>
+      cluster
+        .source()
+        .restore(sealed.reader, { into, tablespaces: { [cluster.tablespace]: fast }, job, signal, onProgress });
+    const marked = () =>
+      [into, fast].map((folder) => readdirSync(folder).filter((name) => name.startsWith('.restoring-')).length);
+    const said = await restore('a');
+    expect(said.warnings).toEqual([`the tablespace that lay in ${cluster.tablespace} now lies in ${fast}`]);
+    expect(await restore('a')).toEqual(said);
+    expect(marked()).toEqual([1, 1]);
+    keepRestored(into, 'a');
+    expect(marked()).toEqual([0, 0]);
+    expect(await failureOf(restore('a'))).toMatchObject({ type: 'TargetNotEmpty' });
+    rmSync(path.join(cluster.dir, 'job'), { recursive: true });
   });
 
   const refused = (options: { tablespaces?: Record<string, string>; paths?: string[]; into?: string }) =>

@@ -83,6 +83,15 @@ describe.each(['custom', 'directory'])('a database sealed in format %s', (format
     expect(row).toEqual({ comment: "it's a; comment", granted: true, rows: 2004, seen: 2004, odd: 10 });
     const again = await source.restore(sealed.reader, { into, signal, onProgress }).catch((e: unknown) => e);
     expect(again).toMatchObject({ type: 'TargetNotEmpty', message: expect.stringContaining('Sales Dept') });
+    // Nobody heard of the attempt that did it: the next one finds its work done, unless it is not as it has to be.
+    const retried = { into, isRetry: true, signal, onProgress };
+    expect(await source.restore(sealed.reader, retried)).toEqual({
+      ...{ entries: 1, bytes: format === 'custom' ? result.bytes : expect.any(Number) },
+      warnings: ['an attempt before this one had restored it'],
+    });
+    await bench.sql(`back_${format}`, 'DELETE FROM plain WHERE id = 1234');
+    const other = await source.restore(sealed.reader, retried).catch((e: unknown) => e);
+    expect(other).toMatchObject({ type: 'TargetNotEmpty' });
   });
 });
 

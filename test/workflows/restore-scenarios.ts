@@ -6,6 +6,11 @@ import { plan } from './stand-ins.ts';
 export const restoreScenarios: Record<string, (stage: Stage) => Promise<Played>> = {
   'restore.succeeded': (stage) => ended(stage.start('restore', wanted)),
 
+  'restore.stayed-marked': (stage) => {
+    stage.standIns.on('keepRestore', refuse('TargetUnusable'));
+    return ended(stage.start('restore', wanted));
+  },
+
   'restore.refused': (stage) => ended(stage.start('restore', { ...wanted, operator: '' })),
 
   'restore.failed': (stage) => {

@@ -13,7 +13,7 @@ describe('a restore', () => {
     const handle = await stage.start('restore', { ...asked, pointId: plan.pointId, paths: ['docs/**'] });
     const result: RestoreResult = await handle.result();
     expect(result).toMatchObject({ pointId: plan.pointId, from: 'west', entries: 7, bytes: 3_000_000 });
-    expect(steps.done).toEqual(['locatePoint', 'restorePoint']);
+    expect(steps.done).toEqual(['locatePoint', 'restorePoint', 'keepRestore']);
     expect(steps.inputs[1]?.input).toEqual({ ...asked, paths: ['docs/**'], pointId: plan.pointId, from: 'west' });
     expect(await labelsOf(handle)).toMatchObject({ BackupSource: 'shop', BackupStatus: 'succeeded' });
     const { currentDetails } = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
@@ -77,6 +77,35 @@ describe('a restore', () => {
     expect(steps.attempts('restorePoint')).toBe(1);
   });
 
+  test('is over once its folder is no longer marked; one that stays marked is whole all the same, and the result says so', async () => {
+    steps.on('keepRestore', () => {
+      throw failure('TargetUnusable', 'the folder is read-only', false);
+    });
+    const result: RestoreResult = await (await stage.start('restore', asked)).result();
+    expect(result.warnings).toEqual([expect.stringMatching(/^\/restored is whole, but .*: the folder is read-only$/)]);
+    expect(steps.done).not.toContain('discardRestore');
+  });
+
+  test('into a database has no folder that is marked', async () => {
+    await (await stage.start('restore', { ...asked, into: { databaseUri: 'postgresql://db/shop' } })).result();
+    expect(steps.done).toEqual(['locatePoint', 'restorePoint']);
+  });
+
+  test('that is cancelled once it is through has ended well', async () => {
+    const begun = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    steps.on('keepRestore', () => {
+      begun.resolve();
+      return goOn.promise;
+    });
+    const handle = await stage.start('restore', asked);
+    await begun.promise;
+    await handle.cancel();
+    goOn.resolve();
+    expect(await handle.result()).toMatchObject({ entries: 7 });
+    expect(steps.done).not.toContain('discardRestore');
+  });
+
   describe('whose copy has lost the point since it was found', () => {
     const lost = (copy: string, type: FailureType = 'ObjectMissing') => {
       throw failure(type, `${copy} has no recovery point ${plan.pointId}`, false);
@@ -104,7 +133,8 @@ describe('a restore', () => {
           from: 'east',
           warnings: [`Not from disk: disk has no recovery point ${plan.pointId}`, 'a name was changed'],
         });
-        expect(steps.done).toEqual(['locatePoint', 'restorePoint', 'discardRestore', 'locatePoint', 'restorePoint']);
+        const each = ['locatePoint', 'restorePoint'];
+        expect(steps.done).toEqual([...each, 'discardRestore', ...each, 'keepRestore']);
         expect(inputsOf('locatePoint')).toEqual([asked, { ...asked, pointId: plan.pointId, passOver: ['disk'] }]);
         expect(inputsOf('restorePoint')[1]).toEqual({ ...asked, pointId: plan.pointId, from: 'east' });
         const { currentDetails } = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');

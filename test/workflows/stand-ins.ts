@@ -79,7 +79,14 @@ const places: Record<string, Step[]> = {
     'removeKeys',
     'removeWalKeys',
   ],
-  [queues.recovery('local')]: ['locatePoint', 'restorePoint', 'discardRestore', 'rekeyPoints', 'rekeyWal'],
+  [queues.recovery('local')]: [
+    'locatePoint',
+    'restorePoint',
+    'keepRestore',
+    'discardRestore',
+    'rekeyPoints',
+    'rekeyWal',
+  ],
 };
 
 /**
@@ -255,6 +262,7 @@ const usual: { [S in Step]: (input: InputOf<S>) => OutputOf<S> | Promise<OutputO
   dropWalSlot: () => {},
   locatePoint: ({ pointId }) => ({ pointId: pointId ?? plan.pointId, from: 'west' }),
   restorePoint: ({ pointId, from }) => ({ pointId, from, entries: 7, bytes: 3_000_000, warnings: [] }),
+  keepRestore: () => {},
   discardRestore: () => {},
 };
 

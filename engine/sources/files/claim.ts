@@ -1,16 +1,24 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
+import { Failure } from '../../../policies/failure.ts';
+import { setMtime } from '../../file-times.ts';
+import { type RestoreResult, restoreResult } from '../source.ts';
 import { emptyFolder, removeTree } from './remove.ts';
 
 /**
- * A restore that is killed leaves a half-written folder. While it writes, a marker in the folder says whose it is: the
- * next attempt of the same restore may empty it, everybody else finds it not empty.
+ * A restore that is killed leaves a half-written folder; one that is killed once it is through, before anybody has heard
+ * of it, is tried again. A marker in the folder says whose it is, and whether it is whole: the next attempt of the same
+ * restore empties a folder that is not, and has nothing to do with one that is; everybody else finds it not empty. The
+ * marker goes when the restore is known to have ended (`keepRestored`, `discardRestored`).
  */
 export interface Claim {
-  /** The folder is whole: no attempt may empty it any more. Repeating it changes nothing. */
-  release(): void;
+  /**
+   * The folder is whole, and so are others that the restore has claimed. Throws TargetUnusable when another attempt has
+   * taken the folder over meanwhile.
+   */
+  finish(result: RestoreResult, others: string[]): void;
   /** Removes what was written, unless another attempt has taken the folder over meanwhile. */
   undo(): Promise<void>;
 }
@@ -19,21 +27,36 @@ const marker = z.object({
   attempt: z.string(),
   /** False when the folder was made for the restore. */
   existed: z.boolean(),
+  /** Only once it is. */
+  whole: z
+    .object({
+      result: restoreResult,
+      /** All that are marked, this one last, with the times that are their own. */
+      folders: z.array(z.object({ folder: z.string(), mtimeNs: z.string() })),
+    })
+    .optional(),
 });
+type Marker = z.infer<typeof marker>;
 
 /** @param job names the restore over all its attempts; null for one that is never tried again */
 export function claimFolder(folder: string, existed: boolean, job: string | null): Claim {
   const file = job === null ? null : markerIn(folder, job);
   const attempt = randomUUID();
   if (file) mark(file, { attempt, existed });
-  let isReleased = false;
+  const isOurs = () => file === null || readMarker(file)?.attempt === attempt;
   return {
-    release() {
-      if (file && !isReleased) unmark(file);
-      isReleased = true;
+    finish(result, others) {
+      if (!file) return;
+      if (!isOurs()) {
+        throw new Failure('TargetUnusable', `Another attempt of the same restore has taken ${folder} over.`, {
+          next: 'Nothing is to be done: that attempt goes on.',
+        });
+      }
+      const folders = [...others, folder].map((each) => ({ folder: each, mtimeNs: mtimeOf(each) }));
+      remark(file, { attempt, existed, whole: { result, folders } });
     },
     async undo() {
-      if (file && !isReleased && readMarker(file)?.attempt !== attempt) return;
+      if (!isOurs()) return;
       // The marker goes last: what is only half emptied is still known as ours.
       await emptyFolder(folder, file ? path.basename(file) : undefined);
       if (!existed) await removeTree(folder);
@@ -42,7 +65,7 @@ export function claimFolder(folder: string, existed: boolean, job: string | null
 }
 
 /** Leaves nothing when it fails: half a marker is nobody's, and in everybody's way. */
-function mark(file: string, content: z.infer<typeof marker>): void {
+function mark(file: string, content: Marker): void {
   try {
     writeFileSync(file, JSON.stringify(content), { mode: 0o600 });
   } catch (error) {
@@ -52,7 +75,41 @@ function mark(file: string, content: z.infer<typeof marker>): void {
   }
 }
 
-/** What counts is that it is gone: then the folder is whole, whatever the disk said. */
+/** There is always a whole marker: the one before, or this one. */
+function remark(file: string, content: Marker): void {
+  const next = `${file}.next`;
+  changing(path.dirname(file), () => {
+    try {
+      writeFileSync(next, JSON.stringify(content), { mode: 0o600 });
+      renameSync(next, file);
+    } catch (error) {
+      rmSync(next, { force: true });
+      throw error;
+    }
+  });
+}
+
+/** Does something to a folder whose restored mode may forbid it to all but root. */
+function changing(folder: string, change: () => void): void {
+  try {
+    change();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
+    const mode = lstatSync(folder).mode & 0o7777;
+    chmodSync(folder, mode | 0o700);
+    try {
+      change();
+    } finally {
+      chmodSync(folder, mode);
+    }
+  }
+}
+
+function mtimeOf(folder: string): string {
+  return String(lstatSync(folder, { bigint: true }).mtimeNs);
+}
+
+/** What counts is that it is gone, whatever the disk said. */
 function unmark(file: string): void {
   try {
     rmSync(file, { force: true });
@@ -70,9 +127,25 @@ export async function takeOver(folder: string, job: string | null): Promise<{ ex
   return left;
 }
 
+/** What an earlier attempt of the same job has come to, when it has made the folder whole; null when none has. */
+export function wholeBefore(folder: string, job: string | null): RestoreResult | null {
+  return job === null ? null : (readMarker(markerIn(folder, job))?.whole?.result ?? null);
+}
+
+/**
+ * A restore that has made a folder whole is known to have ended well: the folder is whoever's it is for, without a trace
+ * of how it came about. A folder that it has not made whole stays as it is. Idempotent.
+ */
+export function keepRestored(folder: string, job: string): void {
+  for (const { folder: each, mtimeNs } of readMarker(markerIn(folder, job))?.whole?.folders ?? []) {
+    changing(each, () => unmark(markerIn(each, job)));
+    setMtime(Buffer.from(each), mtimeNs);
+  }
+}
+
 /**
  * Removes what attempts of a restore, all of them over, have left of a folder: one that was killed could not. A folder
- * that it has not claimed, or has made whole, stays as it is. Idempotent.
+ * that it has not claimed, or that was kept, stays as it is. Idempotent.
  */
 export async function discardRestored(folder: string, job: string): Promise<void> {
   const left = await takeOver(folder, job);
@@ -85,7 +158,7 @@ function markerIn(folder: string, job: string): string {
   return path.join(folder, `.restoring-${createHash('sha256').update(job).digest('hex').slice(0, 32)}`);
 }
 
-function readMarker(file: string): z.infer<typeof marker> | null {
+function readMarker(file: string): Marker | null {
   try {
     return marker.parse(JSON.parse(readFileSync(file, 'utf8')));
   } catch (error) {

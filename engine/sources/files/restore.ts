@@ -25,7 +25,7 @@ import {
 } from '../../artifact/index.ts';
 import { setMtime } from '../../file-times.ts';
 import type { RestoreOptions, RestoreResult } from '../source.ts';
-import { type Claim, claimFolder, takeOver } from './claim.ts';
+import { type Claim, claimFolder, takeOver, wholeBefore } from './claim.ts';
 import { assertReal, createGuard } from './inside.ts';
 import { yieldToLoop } from './loop.ts';
 import { makeNode, setXattr } from './posix.ts';
@@ -44,14 +44,18 @@ export interface Placement {
   keptBytes?: number;
   /** Whether contents are begun to be written to the disk as they come, for who will wait for it afterwards. */
   writeBehind?: boolean;
-  /** What is still to be done with the files: until it is, they count as half-written, and go when it fails. */
-  complete?: () => Promise<void>;
+  /**
+   * What is still to be done with the files: until it is, they count as half-written, and go when it fails. Returns what the
+   * restore has come to.
+   */
+  complete?: (restored: RestoreResult) => Promise<RestoreResult>;
 }
 
 /**
  * Puts a tree back into a folder that is absent or empty: folders and contents first (contents in parallel), then
  * links, owners, modes, attributes and times, folders' own last. Owners are set when we are root. Whatever was written
- * is removed when it fails, or, when it was killed, by the next attempt of the same job. Throws TargetNotEmpty, TargetUnusable, Corrupt.
+ * is removed when it fails, or, when it was killed, by the next attempt of the same job. Throws TargetNotEmpty,
+ * TargetUnusable, Corrupt.
  */
 export async function restoreTree(
   point: PointReader,
@@ -60,6 +64,8 @@ export async function restoreTree(
 ): Promise<RestoreResult> {
   const into = path.resolve(options.into);
   const job = options.job ?? null;
+  const before = wholeBefore(into, job);
+  if (before) return before;
   const claims = new Map<string, Claim>();
   try {
     for (const folder of [into, ...(placement.elsewhere?.values() ?? [])]) {
@@ -67,9 +73,12 @@ export async function restoreTree(
       const existed = await prepare(folder);
       claims.set(folder, claimFolder(folder, left?.existed ?? existed, job));
     }
-    const restored = await write(point, into, options, { ...placement, claims });
-    await placement.complete?.();
-    for (const claim of claims.values()) claim.release();
+    const written = await write(point, into, options, placement);
+    const restored = placement.complete ? await placement.complete(written) : written;
+    claims.get(into)?.finish(
+      restored,
+      [...claims.keys()].filter((folder) => folder !== into),
+    );
     return restored;
   } catch (error) {
     for (const claim of [...claims.values()].reverse()) await claim.undo();
@@ -116,14 +125,7 @@ async function write(
   point: PointReader,
   into: string,
   options: RestoreOptions,
-  {
-    elsewhere,
-    owner,
-    writeBehind = false,
-    complete,
-    claims,
-    keptBytes,
-  }: Placement & { claims: ReadonlyMap<string, Claim> },
+  { elsewhere, owner, writeBehind = false, keptBytes }: Placement,
 ): Promise<RestoreResult> {
   const filtered = options.paths !== undefined && options.paths.length > 0;
   const filter = createFilter(options.paths ?? [], []);
@@ -234,8 +236,6 @@ async function write(
         if (inside) return;
         open.pop();
         const folder = place(last.entry.path);
-        // A folder's own times come after the last change to what it holds.
-        if (!complete) claims.get(folder.toString())?.release();
         apply(last.entry, folder);
       }
     };

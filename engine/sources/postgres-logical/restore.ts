@@ -9,6 +9,7 @@ import { readContent } from '../content.ts';
 import { type Connection, connect, connectionFromUri, libpqEnvironment } from '../postgres/connection.ts';
 import { feed, runTool, startTool, tool } from '../postgres/tools.ts';
 import type { RestoreOptions, RestoreResult } from '../source.ts';
+import { compareDatabase } from './compare.ts';
 import { dumpPart, globalsPart } from './dump-context.ts';
 import { partOf, unpackDump } from './dump-files.ts';
 import { rolesOf } from './globals.ts';
@@ -22,7 +23,9 @@ import { rolesOf } from './globals.ts';
 export async function restoreDatabase(point: PointReader, options: RestoreOptions): Promise<RestoreResult> {
   const target = connectionFromUri(options.into);
   const tools = await findPostgresBinaries(['pg_restore'], Number(point.backup.facts.toolMajor ?? 0));
-  const { ownersArgs, warnings } = await look(point, target, options.signal);
+  const looked = await lookAgain(point, target, options);
+  if ('restored' in looked) return looked.restored;
+  const { ownersArgs, warnings } = looked;
   const args = [
     '--exit-on-error',
     '--single-transaction',
@@ -106,6 +109,23 @@ function targetFailure(error: unknown, target: Connection): unknown {
       cause: error,
     },
   );
+}
+
+/** An attempt before may have committed without being heard of: then all is there, and nothing is to be done. */
+async function lookAgain(
+  point: PointReader,
+  target: Connection,
+  { into, isRetry, signal }: RestoreOptions,
+): Promise<Awaited<ReturnType<typeof look>> | { restored: RestoreResult }> {
+  try {
+    return await look(point, target, signal);
+  } catch (error) {
+    if (!isRetry || !isFailure(error, 'TargetNotEmpty')) throw error;
+    const { differences } = await compareDatabase(point, into, signal);
+    if (differences.length > 0) throw error;
+    const bytes = partOf(point, dumpPart)?.bytes ?? point.backup.content.sourceBytes;
+    return { restored: { entries: 1, bytes, warnings: ['an attempt before this one had restored it'] } };
+  }
 }
 
 /** Looks at the target, and whether owners and grants can come back there. */

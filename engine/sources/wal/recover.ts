@@ -22,15 +22,6 @@ export interface RecoverOptions extends RestoreOptions {
   identity: string;
 }
 
-export interface RecoverResult extends RestoreResult {
-  /** The timeline that begins where recovery ended. */
-  timeline: number;
-  /** Position behind the last record that was applied. */
-  lsn: string;
-  /** ISO-8601, the server's clock; null when no transaction was applied. */
-  lastTransactionAt: string | null;
-}
-
 const settings = {
   wal_level: 'replica',
   recovery_target_action: 'promote',
@@ -44,16 +35,12 @@ const anyDatabase = 'template1';
  * owns it. What was written is removed when that moment cannot be reached. Throws PointUnknown, TargetNotEmpty,
  * TargetUnusable, Corrupt.
  */
-export async function recoverCluster(point: PointReader, options: RecoverOptions): Promise<RecoverResult> {
+export async function recoverCluster(point: PointReader, options: RecoverOptions): Promise<RestoreResult> {
   const { facts, id } = point.backup;
   const tools = await binariesFor(Number(facts.serverMajor), `The cluster of ${id}`);
-  let said = '';
-  const restored = await restoreCluster(point, options, {
-    complete: async () => {
-      said = await recover(point, tools, options);
-    },
+  return restoreCluster(point, options, {
+    complete: async (restored) => ({ ...restored, recovered: outcome(await recover(point, tools, options)) }),
   });
-  return { ...restored, ...outcome(said) };
 }
 
 /** Recovery in the restored folder. Returns what the server said. */
@@ -137,7 +124,7 @@ function exists(dataDir: string, segment: string): Promise<boolean> {
 }
 
 /** What the server said of where recovery ended; it was told to say it in English, and in UTC. */
-function outcome(said: string): Omit<RecoverResult, keyof RestoreResult> {
+function outcome(said: string): NonNullable<RestoreResult['recovered']> {
   const last = /last completed transaction was at log time (\S+ \S+)/.exec(said)?.[1];
   return {
     timeline: Number(/selected new timeline ID: (\d+)/.exec(said)?.[1] ?? 0),

@@ -115,7 +115,7 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
     ...(['planBackup', 'sealPoint', 'checkSealed', 'testRestore', 'signPoint', 'sendArtifact', 'uploadCopy'] as const),
     ...(['verifyCopy', 'publishCopy', 'withdrawCopy', 'discardStaging', 'recordPoint', 'planPrune'] as const),
     ...(['pruneCopy', 'recordPruned', 'concludeJob', 'resolveLeftovers'] as const),
-    ...(['locatePoint', 'restorePoint', 'discardRestore'] as const),
+    ...(['locatePoint', 'restorePoint', 'keepRestore', 'discardRestore'] as const),
   ];
   for (const step of steps) {
     stage.standIns.on(step, (async (input: Input) => {

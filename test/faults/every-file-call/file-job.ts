@@ -167,6 +167,9 @@ export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs>
         if ((await step('restorePoint', recovery.restorePoint, asked)) === null)
           problems.push('the next restore fails');
       }
+      // Once more when it fails: what was restored stays.
+      if ((await step('keepRestore', recovery.keepRestore, asked)) === null)
+        await step('keepRestore', recovery.keepRestore, asked);
       outcome.calls = faults.calls();
       outcome.isStruck = faults.hasStruck();
       faults.end();

@@ -37,6 +37,7 @@ const activities: Record<string, [phase: Phase, role: Role]> = {
   pruneCopy: ['prune', 'retention'],
   locatePoint: ['restore', 'recovery'],
   restorePoint: ['restore', 'recovery'],
+  keepRestore: ['restore', 'recovery'],
   discardRestore: ['restore', 'recovery'],
   expirePoints: ['expire', 'retention'],
   recordExpired: ['expire', 'coordination'],
