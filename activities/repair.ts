@@ -54,8 +54,6 @@ export function createRepairActivities(deps: Pick<TransferDependencies, 'policy'
           store,
           others,
           ...(after === undefined ? {} : { after }),
-          // Old WAL may have been pruned there; nothing notes of which of it that is so.
-          mayLack: name.kind === 'wal' && copyNamed(copy)?.pruneAfter !== undefined,
           signal,
           onProgress: (bytesDone) => report({ bytesDone, bytesTotal }),
         });

@@ -20,8 +20,8 @@ export interface ExtractOptions {
 /** One ranged GET brings at most this much; gaps up to the second number are read over rather than asked around. */
 const rangeBytesMax = 12 * 1024 * 1024;
 const gapBytesMax = 256 * 1024;
-/** Ranges asked for before the one at hand has been written: hides what a distant store takes to answer. */
-const rangesAhead = 2;
+/** Ranges asked for before the one at hand has been written: hides what a store takes to answer, a distant one longer. */
+const rangesAhead = { directory: 1, s3: 2 };
 
 interface Frame {
   artifact: number;
@@ -143,7 +143,7 @@ async function* fetched(reader: PointReader, targets: AsyncIterable<ExtractTarge
       // Each is awaited in its turn, or never, when another one fails first.
       for (const compressed of all) compressed.catch(() => {});
       ahead.push(frames.map((frame, i) => ({ frame, compressed: all[i] as Promise<Uint8Array> })));
-      const range = ahead.length > rangesAhead ? ahead.shift() : undefined;
+      const range = ahead.length > rangesAhead[reader.store.kind] ? ahead.shift() : undefined;
       if (range) yield range;
     }
   }

@@ -10,8 +10,6 @@ export interface FindDamage {
   others: Store[];
   /** Begin behind this key, which the last call ended with. For parts whose keys are in order. */
   after?: string;
-  /** What a copy may have given up on purpose: then what is missing there is none of the damage. */
-  mayLack?: boolean;
   signal?: AbortSignal;
   onProgress?(bytesRead: number): void;
 }
@@ -29,7 +27,7 @@ const damagesMax = 100;
 
 /** Reads all that a store holds of a part, and names what is damaged or missing, and where it is good. */
 export async function findDamage(work: FindDamage): Promise<FoundDamage> {
-  const { part, store, others, after, mayLack = false, signal, onProgress } = work;
+  const { part, store, others, after, signal, onProgress } = work;
   const found: FoundDamage = { objects: 0, damages: [], next: null };
   let before = 0;
   for await (const key of part.keysIn(store)) {
@@ -46,7 +44,7 @@ export async function findDamage(work: FindDamage): Promise<FoundDamage> {
     const { state, ...rest } = await part.examine(store, key, options);
     before += read;
     found.objects++;
-    if (state === 'good' || (state === 'missing' && mayLack)) continue;
+    if (state === 'good') continue;
     const from = part.text(key) === null ? ((await goodIn(part, others, key, signal))?.name ?? null) : store.name;
     found.damages.push({ key, state, problem: 'problem' in rest ? rest.problem : '', from });
     if (found.damages.length < damagesMax) continue;
