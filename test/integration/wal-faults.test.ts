@@ -9,6 +9,9 @@ import { DefaultLogger } from '@temporalio/worker';
 import { createWalHostActivities, type StreamWalInput } from '../../activities/wal-host.ts';
 import { createWalTransferActivities } from '../../activities/wal-transfer.ts';
 import { createPostgresInstance, type PostgresInstance, unprivilegedUser } from '../../engine/sites/index.ts';
+import { connect } from '../../engine/sources/postgres/connection.ts';
+import { backupFailure } from '../../engine/sources/postgres-physical/failures.ts';
+import { streamFailure } from '../../engine/sources/wal/failures.ts';
 import { verifyWal } from '../../engine/sources/wal/verify.ts';
 import { createDirectoryStore, type Store } from '../../engine/stores/index.ts';
 import { Failure } from '../../policies/failure.ts';
@@ -122,9 +125,13 @@ async function stream(more: Partial<StreamWalInput> = {}, worker?: MockActivityE
   return run(streamWal, input, worker);
 }
 
-/** Carries all that is staged, and ends. */
-async function ship(forMs = 3_000) {
-  return run(activities().shipWal, { source: `cluster-${serial}`, known: [], forMs, patienceMs: 500 });
+/** Carries all that is staged; while a copy is away, until that is told. */
+async function ship() {
+  const forMs = isFarAway ? 60_000 : 500;
+  for (;;) {
+    const ended = await run(activities().shipWal, { source: `cluster-${serial}`, known: [], forMs, patienceMs: 500 });
+    if (isFarAway || staged().length === 0) return ended;
+  }
 }
 
 const sql = (...statements: string[]) => runSql(server.uri(), ...statements);
@@ -269,6 +276,19 @@ describe('the server', () => {
     await stream();
     await ship();
     for (const store of Object.values(stores)) await expectWhole(store);
+  });
+
+  test('that ends a session while nothing is asked in it is named once something is', async () => {
+    const who = { database: 'postgres', user: 'postgres', password };
+    const connection = { host: '127.0.0.1', port, ...who, sslmode: 'disable' as const };
+    const client = await connect(connection, 'cluster');
+    const [row] = (await client.query('SELECT pg_backend_pid() AS pid')).rows;
+    const ended = new Promise((resolve) => client.once('end', resolve));
+    await sql(`SELECT pg_terminate_backend(${row.pid})`);
+    await ended;
+    const error: unknown = await client.query('SELECT 1').catch((failed: unknown) => failed);
+    expect(streamFailure(error, connection, 'cluster')).toMatchObject({ type: 'SourceUnreachable' });
+    expect(backupFailure(error, connection, 'cluster')).toMatchObject({ type: 'SourceUnreachable' });
   });
 
   test('whose standby takes its place is followed onto the new timeline', async () => {

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import type { PostgresPhysicalSource } from '../../../policies/policy.ts';
 import type { Connection } from '../postgres/connection.ts';
+import { isBroken } from '../postgres/connection-failure.ts';
 
 /** What the server says of pages that do not match their checksums. */
 export interface Damage {
@@ -73,7 +74,7 @@ export function backupFailure(error: unknown, { host, port, user }: Connection, 
       cause: error,
     });
   }
-  if (/^(Connection terminated|read ECONNRESET|write EPIPE)/.test(message ?? '') || code?.startsWith('57')) {
+  if (isBroken({ code, message })) {
     return new Failure('SourceUnreachable', `${name}: the connection to ${where} broke during the backup (${said}).`, {
       next: 'Is the server up, and the network sound? It is tried again by itself.',
       cause: error,

@@ -9,6 +9,13 @@ interface Asked {
   replication?: boolean;
 }
 
+/** Whether this says that a connection has broken: while something was asked, or before it was. */
+export function isBroken({ code, message }: { code: string | undefined; message: string | undefined }): boolean {
+  const said = /^(Connection terminated|read ECONNRESET|write EPIPE|Client has encountered a connection error)/;
+  // Class 57: the server is going down, or has ended the session.
+  return said.test(message ?? '') || (code?.startsWith('57') ?? false);
+}
+
 /**
  * What an attempt to connect ended with, as a Failure that names server, reason and next step.
  *

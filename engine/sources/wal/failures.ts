@@ -1,5 +1,6 @@
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import type { Connection } from '../postgres/connection.ts';
+import { isBroken } from '../postgres/connection-failure.ts';
 
 /** An error of the server or the connection while WAL was streamed. */
 export function streamFailure(
@@ -23,7 +24,7 @@ export function streamFailure(
         cause: error,
       });
   }
-  if (/^(Connection terminated|read ECONNRESET|write EPIPE)/.test(message ?? '') || code?.startsWith('57')) {
+  if (isBroken({ code, message })) {
     return new Failure('SourceUnreachable', `${name}: the connection to ${where} broke (${said}).`, {
       next: 'Is the server up, and the network sound? It is tried again by itself.',
       cause: error,
