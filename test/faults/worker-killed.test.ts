@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
 import pg from 'pg';
@@ -110,6 +111,7 @@ async function start(source: Source): Promise<Job> {
   for (;;) {
     const { pointId } = await handle.query<BackupStatus, []>('status');
     if (pointId !== null) return { source, pointId, sentBefore, handle, result };
+    await setTimeout(20);
   }
 }
 
@@ -175,13 +177,26 @@ interface Request {
   part: string | null;
 }
 
-/** What the S3 server of the east has answered with success. */
+/** What is known of the log of the S3 server of the east, which only grows. */
+const read = { bytes: 0, requests: [] as Request[] };
+
+/** What that server has answered with success. */
 function answered(): Request[] {
-  const text = readFileSync(path.join(whole.dataDir, 's3-east.access.log'), 'utf8');
-  return text.split('\n').flatMap((line): Request[] => {
-    const [, operation = '', key = '', url = ''] = / (s3_\w+) (\S+) (\S+) 200 /.exec(line) ?? [];
-    return operation === '' ? [] : [{ operation, key, part: /partNumber=(\d+)/.exec(url)?.[1] ?? null }];
-  });
+  const log = openSync(path.join(whole.dataDir, 's3-east.access.log'), 'r');
+  try {
+    const added = Buffer.alloc(fstatSync(log).size - read.bytes);
+    const text = added.toString('utf8', 0, readSync(log, added, 0, added.length, read.bytes));
+    // A line that is being written is read once it is whole.
+    const lines = text.slice(0, text.lastIndexOf('\n') + 1);
+    read.bytes += Buffer.byteLength(lines);
+    for (const line of lines.split('\n')) {
+      const [, operation = '', key = '', url = ''] = / (s3_\w+) (\S+) (\S+) 200 /.exec(line) ?? [];
+      if (operation !== '') read.requests.push({ operation, key, part: /partNumber=(\d+)/.exec(url)?.[1] ?? null });
+    }
+    return read.requests;
+  } finally {
+    closeSync(log);
+  }
 }
 
 function isUploading({ source, pointId }: Job): boolean {

@@ -11,6 +11,7 @@ import { createRecoveryActivities } from '../../../activities/recovery.ts';
 import { createRetentionActivities } from '../../../activities/retention.ts';
 import { createTransferActivities } from '../../../activities/transfer.ts';
 import { createValidationActivities } from '../../../activities/validation.ts';
+import { acquireFramePool } from '../../../engine/artifact/frame-pool.ts';
 import {
   generateIdentity,
   generateSigningKey,
@@ -130,6 +131,8 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
     }) as never);
   }
 
+  // Held, so that not every job starts its threads anew.
+  const threads = acquireFramePool();
   let started = 0;
   return {
     now: () => stage.now(),
@@ -232,6 +235,7 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
     },
     async close() {
       await stage.close();
+      await threads.release();
       await Promise.all([temporal?.stop(), proxy.stop(), index.close()]);
       await database.drop();
       await rm(dir, { recursive: true });

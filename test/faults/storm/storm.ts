@@ -76,6 +76,9 @@ export function planStorm(seed: number, kills: number, components: string[]): Ai
 /** When a phase does not come for so long, the kill is done all the same, and is counted where it hit. */
 const patienceMs = 60_000;
 
+/** Every look asks the server about every job: more of them would take from the jobs what there is of processors. */
+const lookEveryMs = 40;
+
 /** A point of every source, for what needs one. */
 export async function backUpAll(world: World): Promise<Set<string>> {
   const jobs = await Promise.all(sources.map((source) => startJob(world, 'backup', source)));
@@ -127,17 +130,14 @@ export async function storm(world: World, aims: Aim[], say: (line: string) => vo
           if (live(wanted) < atWork[wanted] && running(wanted).length < jobsAtOnce[wanted])
             await start(wanted, aim.source);
         }
-        await setTimeout(10);
+        await setTimeout(lookEveryMs);
       }
     };
     // On a machine that is quick today it may be over too soon: then sooner, the next time.
     for (let waitMs = aim.part * usualMs; ; waitMs /= 2) {
       await phaseSeen();
-      const at = performance.now() + waitMs;
-      while (performance.now() < at) {
-        await setTimeout(Math.min(20, Math.max(0, at - performance.now())));
-        seen = await look();
-      }
+      await setTimeout(waitMs);
+      seen = await look();
       if (isThere() || performance.now() > until) break;
     }
     const component = world.components.find(({ name }) => name === aim.component);
