@@ -4,6 +4,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { Failure } from '../../../policies/failure.ts';
 import { setMtime } from '../../file-times.ts';
+import { syncFileSystem } from '../../sync-file-system.ts';
 import { type RestoreResult, restoreResult } from '../source.ts';
 import { emptyFolder, removeTree } from './remove.ts';
 
@@ -15,10 +16,11 @@ import { emptyFolder, removeTree } from './remove.ts';
  */
 export interface Claim {
   /**
-   * The folder is whole, and so are others that the restore has claimed. Throws TargetUnusable when another attempt has
-   * taken the folder over meanwhile.
+   * The folder is whole, and so are others that the restore has claimed. Resolves once all of it is on the disk: what is
+   * told to be whole is so after a power cut, too. Rejects with TargetUnusable when another attempt has taken the folder over
+   * meanwhile.
    */
-  finish(result: RestoreResult, others: string[]): void;
+  finish(result: RestoreResult, others: string[]): Promise<void>;
   /** Removes what was written, unless another attempt has taken the folder over meanwhile. */
   undo(): Promise<void>;
 }
@@ -45,14 +47,16 @@ export function claimFolder(folder: string, existed: boolean, job: string | null
   if (file) mark(file, { attempt, existed });
   const isOurs = () => file === null || readMarker(file)?.attempt === attempt;
   return {
-    finish(result, others) {
-      if (!file) return;
+    async finish(result, others) {
+      if (!file || job === null) return;
       if (!isOurs()) {
         throw new Failure('TargetUnusable', `Another attempt of the same restore has taken ${folder} over.`, {
           next: 'Nothing is to be done: that attempt goes on.',
         });
       }
       const folders = [...others, folder].map((each) => ({ folder: each, mtimeNs: mtimeOf(each) }));
+      // By the markers: a folder's restored mode may forbid to open it.
+      for (const each of folders) await syncFileSystem(markerIn(each.folder, job));
       remark(file, { attempt, existed, whole: { result, folders } });
     },
     async undo() {
@@ -80,7 +84,7 @@ function remark(file: string, content: Marker): void {
   const next = `${file}.next`;
   changing(path.dirname(file), () => {
     try {
-      writeFileSync(next, JSON.stringify(content), { mode: 0o600 });
+      writeFileSync(next, JSON.stringify(content), { mode: 0o600, flush: true });
       renameSync(next, file);
     } catch (error) {
       rmSync(next, { force: true });

@@ -33,7 +33,8 @@ export function createFilesSource(policy: FilesSource): Source {
 
     seal: (writer, options) => sealTree(policy, writer, options),
 
-    restore: (point, options) => restoreTree(point, options),
+    // What has a job waits for the disk at its end.
+    restore: (point, options) => restoreTree(point, options, { writeBehind: options.job !== undefined }),
 
     async compare(point, place, signal) {
       const compared = await compareTree(point, place, signal);

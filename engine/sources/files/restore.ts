@@ -75,7 +75,7 @@ export async function restoreTree(
     }
     const written = await write(point, into, options, placement);
     const restored = placement.complete ? await placement.complete(written) : written;
-    claims.get(into)?.finish(
+    await claims.get(into)?.finish(
       restored,
       [...claims.keys()].filter((folder) => folder !== into),
     );

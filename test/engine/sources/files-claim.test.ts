@@ -117,7 +117,7 @@ describe('what a restore has finished', () => {
   });
 });
 
-test('whoever is not root can mark a folder, too, that its restored mode lets nobody change', () => {
+test('whoever is not root can mark a folder, too, that its restored mode lets nobody change', async () => {
   const folder = at('locked');
   mkdirSync(folder);
   const isRoot = process.geteuid?.() === 0;
@@ -130,7 +130,7 @@ test('whoever is not root can mark a folder, too, that its restored mode lets no
     const claim = claimFolder(folder, true, 'job');
     chmodSync(folder, 0o555);
     const { mode, mtimeMs } = statSync(folder);
-    claim.finish({ entries: 1, bytes: 0, warnings: [] }, []);
+    await claim.finish({ entries: 1, bytes: 0, warnings: [] }, []);
     expect(readdirSync(folder)).toHaveLength(1);
     keepRestored(folder, 'job');
     expect(readdirSync(folder)).toEqual([]);
@@ -147,7 +147,9 @@ test('an attempt that was thought dead removes nothing of the one that took its 
   expect(await takeOver(folder, 'job')).toMatchObject({ existed: false });
   const second = claimFolder(folder, true, 'job');
   writeFileSync(path.join(folder, 'restored'), 'by the second');
-  expect(() => first.finish({ entries: 1, bytes: 1, warnings: [] }, [])).toThrow('Another attempt of the same restore');
+  await expect(first.finish({ entries: 1, bytes: 1, warnings: [] }, [])).rejects.toThrow(
+    'Another attempt of the same restore',
+  );
   await first.undo();
   expect(existsSync(path.join(folder, 'restored'))).toBe(true);
   await second.undo();
