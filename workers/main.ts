@@ -2,12 +2,16 @@ import { writeFile } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { keepFrameThreads } from '../engine/artifact/index.ts';
 import { loadPolicy } from '../engine/config/index.ts';
 import { endProcess } from '../engine/end-process.ts';
 import { Failure, isFailure } from '../policies/failure.ts';
 import { type Role, roles } from '../policies/queues.ts';
 import { letHeapGrow } from './heap.ts';
 import { startRole } from './roles.ts';
+
+/** The steps of a job follow each other, and so do ranges of WAL. */
+const threadsKeptMs = 10_000;
 
 /**
  * `main.ts --role ROLE[,ROLE] --policy FILE [--host NAME] [--pinned]`: serves the roles' task queues until SIGTERM or
@@ -34,6 +38,7 @@ async function main(): Promise<void> {
     );
   }
   letHeapGrow();
+  keepFrameThreads(threadsKeptMs);
   Runtime.install({ logger: new DefaultLogger('INFO'), shutdownSignals: ['SIGTERM', 'SIGINT'] });
   const policy = await loadPolicy(values.policy);
   const { host, pinned } = values;

@@ -16,7 +16,7 @@ import type {
 } from './frame-jobs.ts';
 import { endOfWork, portable } from './frame-post.ts';
 
-/** Threads shared by all jobs of this process; they end when the last user has let go. */
+/** Threads shared by all jobs of this process; they end once the last user has let go, or a while after it. */
 export interface FramePool {
   readonly threads: number;
   pack(job: Omit<PackJob, 'seq' | 'kind'>): Promise<Packed>;
@@ -48,6 +48,8 @@ interface Waiting {
 
 interface Shared {
   users: number;
+  /** Runs while nobody uses it. */
+  ending: NodeJS.Timeout | null;
   size: number;
   threads: Thread[];
   queue: Waiting[];
@@ -64,12 +66,24 @@ const jobsPerThread = 2;
 const threadsMax = 4;
 let shared: Shared | null = null;
 let nextSeq = 0;
+let keptMs = 0;
 
-/** Takes a share in the pool, which starts with the first job. Every acquire needs its release. */
+/**
+ * Has threads wait so long for another user once the last one has let go, default 0: starting one takes some 80 ms of a
+ * processor, more than most of the small objects that come one after another. Waiting, they keep no process from its end.
+ */
+export function keepFrameThreads(ms: number): void {
+  keptMs = ms;
+}
+
+/** Takes a share in the pool, whose threads start with the first jobs. Every acquire needs its release. */
 export function acquireFramePool(): FramePool {
-  shared ??= { users: 0, size: Math.min(threadsMax, Math.max(1, availableParallelism())), threads: [], queue: [] };
+  const size = Math.min(threadsMax, Math.max(1, availableParallelism()));
+  shared ??= { users: 0, ending: null, size, threads: [], queue: [] };
   const pool = shared;
   pool.users++;
+  if (pool.ending) clearTimeout(pool.ending);
+  pool.ending = null;
   let released = false;
   const run = (job: ThreadJob) =>
     new Promise<Result>((resolve, reject) => {
@@ -87,10 +101,15 @@ export function acquireFramePool(): FramePool {
       released = true;
       pool.users--;
       if (pool.users > 0) return;
-      if (shared === pool) shared = null;
-      await Promise.all(pool.threads.map(end));
+      if (keptMs === 0) return endAll(pool);
+      pool.ending = setTimeout(() => void endAll(pool), keptMs).unref();
     },
   };
+}
+
+async function endAll(pool: Shared): Promise<void> {
+  if (shared === pool) shared = null;
+  await Promise.all(pool.threads.map(end));
 }
 
 /**
@@ -132,9 +151,8 @@ function startThread(pool: Shared): Thread {
 
 function feed(pool: Shared): void {
   while (pool.queue.length > 0) {
-    while (pool.threads.length < pool.size) pool.threads.push(startThread(pool));
-    const thread = pool.threads.reduce((a, b) => (b.running.size < a.running.size ? b : a));
-    if (thread.running.size >= jobsPerThread) return;
+    const thread = freeThread(pool);
+    if (!thread) return;
     const waiting = pool.queue.shift();
     if (!waiting) return;
     thread.running.set(waiting.job.seq, waiting);
@@ -142,4 +160,16 @@ function feed(pool: Shared): void {
     const { job, transfer } = portable(waiting.job);
     thread.worker.postMessage(job, transfer);
   }
+}
+
+/** The one that has least to do; a new one where all have something to do, and there may be more of them. */
+function freeThread(pool: Shared): Thread | null {
+  const [least] = pool.threads.toSorted((a, b) => a.running.size - b.running.size);
+  if (least?.running.size === 0) return least;
+  if (pool.threads.length < pool.size) {
+    const started = startThread(pool);
+    pool.threads.push(started);
+    return started;
+  }
+  return least && least.running.size < jobsPerThread ? least : null;
 }

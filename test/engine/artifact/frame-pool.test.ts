@@ -1,10 +1,11 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { expect, test } from '@jest/globals';
-import { acquireFramePool } from '../../../engine/artifact/frame-pool.ts';
+import { acquireFramePool, keepFrameThreads } from '../../../engine/artifact/frame-pool.ts';
 import { niceness } from '../../../engine/thread-priority.ts';
+import { eventually } from '../../support/eventually.ts';
 import { noise } from './sealing.ts';
 
 test('a file with holes has all of its length from its first block on, so that no thread cuts off what another wrote', async () => {
@@ -39,15 +40,44 @@ test('a file with holes has all of its length from its first block on, so that n
   }
 });
 
+/** Small jobs, so many at once, by a user who lets go at once. */
+async function packSmall(jobs: number): Promise<void> {
+  const pool = acquireFramePool();
+  const pack = () => pool.pack({ pieces: [{ kind: 'bytes', bytes: Buffer.alloc(100), hash: false }], level: 3 });
+  for (const { contentBytes } of await Promise.all(Array.from({ length: jobs }, pack))) expect(contentBytes).toBe(100);
+  await pool.release();
+}
+
 /** As reading WAL does it: a pool for each small read. A thread that is ended while it starts would take the process along. */
 test('threads end well that were hardly begun, time and again', async () => {
-  for (let i = 0; i < 8; i++) {
-    const pool = acquireFramePool();
-    const bytes = Buffer.alloc(100, i);
-    const { contentBytes } = await pool.pack({ pieces: [{ kind: 'bytes', bytes, hash: false }], level: 3 });
-    expect(contentBytes).toBe(100);
-    await pool.release();
+  for (let i = 0; i < 8; i++) await packSmall(1 + (i % 3));
+});
+
+/** The threads of this process that run JavaScript, without its first. */
+const workers = () =>
+  readdirSync('/proc/self/task').filter(
+    (thread) => readFileSync(`/proc/self/task/${thread}/comm`, 'latin1') === 'WorkerThread\n',
+  );
+
+test('threads are begun as they are needed, and kept for the next user for as long as is wanted', async () => {
+  keepFrameThreads(600_000);
+  try {
+    await packSmall(1);
+    const kept = workers();
+    expect(kept).toHaveLength(1);
+    await packSmall(1);
+    expect(workers()).toEqual(kept);
+    await packSmall(9);
+    expect(workers()).toHaveLength(Math.min(4, availableParallelism()));
+    // Those that wait for nobody end by themselves.
+    keepFrameThreads(1);
+    await packSmall(1);
+    await eventually(() => expect(workers()).toEqual([]));
+  } finally {
+    keepFrameThreads(0);
+    await packSmall(1);
   }
+  expect(workers()).toEqual([]);
 });
 
 /** By proc(5), stat: the seventeenth field after the name of the command. */
