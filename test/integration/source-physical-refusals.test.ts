@@ -52,7 +52,7 @@ async function atWork(): Promise<number> {
     );
     return Number(row?.n);
   };
-  for (let tries = 0; tries < 100 && (await ask()) > 0; tries++) await setTimeout(100);
+  for (let tries = 0; tries < 600 && (await ask()) > 0; tries++) await setTimeout(100);
   return ask();
 }
 
@@ -97,7 +97,7 @@ describe('a cluster that cannot be backed up is refused by name and reason', () 
             (error: unknown) => error,
           );
       let error = await refused();
-      for (let tries = 0; tries < 100 && error === null; tries++) {
+      for (let tries = 0; tries < 600 && error === null; tries++) {
         await setTimeout(100);
         error = await refused();
       }

@@ -215,7 +215,8 @@ describe('a connection on which nothing moves', () => {
     try {
       proxy.meddle = first(1, 'HeadObject', 'hang');
       expect((await impatient.head(key)).bytes).toBe(large);
-      expect(count('HeadObject')).toBe(2);
+      // A server that takes its time for the second is asked once more.
+      expect(count('HeadObject')).toBeGreaterThanOrEqual(2);
       proxy.meddle = first(2, 'GetObject', { stallAfter: 1_000_000 });
       expect((await bytesOf(impatient, key)).equals(content(large))).toBe(true);
       proxy.meddle = () => 'hang';
@@ -243,7 +244,7 @@ describe('a network that is slow', () => {
     const key = `${ownPrefix()}object`;
     // More than the sockets between take in at once.
     const bytes = content(32 * 1024 * 1024);
-    const slow = s3Store(proxy, bucket, { idleMaxMs: 1000, partBytes: bytes.length });
+    const slow = s3Store(proxy, bucket, { idleMaxMs: 2000, partBytes: bytes.length });
     try {
       await slow.capabilities();
       proxy.meddle = first(1, 'PutObject', { bytesPerSecond: 8 * 1024 * 1024 });

@@ -18,6 +18,13 @@ import {
 
 /** put, copy, delete, tags and metadata. */
 export function describePuts(under: StoreUnderTest): void {
+  /** One of several that put at once: a server that falters then is asked once more. */
+  const putBy = (store: Store, key: string, bytes: Buffer) =>
+    put(store, key, bytes).catch((error: unknown) => {
+      if (!under.fixture.falters || !isFailure(error, 'StoreUnreachable')) throw error;
+      return put(store, key, bytes);
+    });
+
   describe('putting', () => {
     test.each<[string, (part: number) => number]>([
       ['no bytes', () => 0],
@@ -102,13 +109,7 @@ export function describePuts(under: StoreUnderTest): void {
       for (const bytes of [1000, 2 * fixture.partBytes]) {
         const key = `${ownPrefix()}object`;
         const stores = [store, fixture.open(), fixture.open()];
-        const attempt = (s: Store, i: number) => put(s, key, content(bytes, i));
-        const putBy = (s: Store, i: number) =>
-          attempt(s, i).catch((error: unknown) => {
-            if (!fixture.falters || !isFailure(error, 'StoreUnreachable')) throw error;
-            return attempt(s, i);
-          });
-        const ends = await Promise.allSettled(stores.map(putBy));
+        const ends = await Promise.allSettled(stores.map((s, i) => putBy(s, key, content(bytes, i))));
         const winners = ends.flatMap((end, i) => (end.status === 'fulfilled' ? [i] : []));
         const losers = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason.type ?? end.reason] : []));
         expect({ winners: winners.length, losers }).toEqual({ winners: 1, losers: ['ObjectExists', 'ObjectExists'] });
@@ -123,7 +124,7 @@ export function describePuts(under: StoreUnderTest): void {
       for (const bytes of [1000, 2 * fixture.partBytes]) {
         const key = `${ownPrefix()}object`;
         const stores = [store, fixture.open(), fixture.open()];
-        const facts = await Promise.all(stores.map((s) => put(s, key, content(bytes))));
+        const facts = await Promise.all(stores.map((s) => putBy(s, key, content(bytes))));
         expect(facts.map((f) => f.sha256)).toEqual(stores.map(() => sha256Of(content(bytes))));
         expect((await bytesOf(store, key)).equals(content(bytes))).toBe(true);
         expect(await pendingOf(store, key)).toEqual([]);
