@@ -6,7 +6,7 @@ export { type EntryIndex, indexEntries } from './entry-index.ts';
 export { type ExtractTarget, extract } from './extract.ts';
 export { followSealing, SealingGone } from './follow.ts';
 export type { FileOwn } from './frame-jobs.ts';
-export { keepFrameThreads } from './frame-pool.ts';
+export { acquireFramePool, keepFrameThreads } from './frame-pool.ts';
 export { keepReference, referenceDir } from './kept-references.ts';
 export {
   generateIdentity,

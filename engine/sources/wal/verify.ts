@@ -1,6 +1,6 @@
 import { Failure, isFailure } from '../../../policies/failure.ts';
 import { gapsOf, lsnOf, lsnText, mergeRanges, timelinesOf, type WalGap, type WalRange } from '../../../policies/wal.ts';
-import { openWal, readWalHeader, readWholeWal, type WalReading } from '../../artifact/index.ts';
+import { acquireFramePool, openWal, readWalHeader, readWholeWal, type WalReading } from '../../artifact/index.ts';
 import { type ContentsOptions, listWal, type StoredRange, walDamage } from './contents.ts';
 
 export interface VerifyWalOptions extends ContentsOptions {
@@ -32,6 +32,16 @@ const pageBytes = 8192;
  * long as it says; with an identity also every byte, and every page at its place.
  */
 export async function verifyWal(options: VerifyWalOptions): Promise<WalReport> {
+  // Held, so that not every few ranges start their threads anew.
+  const threads = acquireFramePool();
+  try {
+    return await verifyAll(options);
+  } finally {
+    await threads.release();
+  }
+}
+
+async function verifyAll(options: VerifyWalOptions): Promise<WalReport> {
   const { identity, onProgress, signal } = options;
   const problems: string[] = [];
   const contents = await listWal({ ...options, onDamage: (problem) => problems.push(problem) });
