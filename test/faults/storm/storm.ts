@@ -76,8 +76,8 @@ export function planStorm(seed: number, kills: number, components: string[]): Ai
 /** When a phase does not come for so long, the kill is done all the same, and is counted where it hit. */
 const patienceMs = 60_000;
 
-/** Every look asks the server about every job: more of them would take from the jobs what there is of processors. */
-const lookEveryMs = 40;
+/** Often enough to meet a phase. Every look asks the server about every job, and takes processors away from the jobs. */
+const lookEveryMs = (usualMs: number) => Math.min(100, usualMs / 4);
 
 /** A point of every source, for what needs one. */
 export async function backUpAll(world: World): Promise<Set<string>> {
@@ -130,7 +130,7 @@ export async function storm(world: World, aims: Aim[], say: (line: string) => vo
           if (live(wanted) < atWork[wanted] && running(wanted).length < jobsAtOnce[wanted])
             await start(wanted, aim.source);
         }
-        await setTimeout(lookEveryMs);
+        await setTimeout(lookEveryMs(usualMs));
       }
     };
     // On a machine that is quick today it may be over too soon: then sooner, the next time.
