@@ -104,7 +104,7 @@ async function ourRuns(context: BenchContext, dir: string, server: PostgresInsta
   const run = (...args: string[]) => measure({ argv: argvOf(...args), env: nodeEnvironment });
   let serial = 0;
   let first = '';
-  const into = path.join(dir, 'restored', 'ours');
+  const nextInto = foldersIn(dir, 'ours');
   return {
     full() {
       first = `point-${++serial}`;
@@ -112,7 +112,7 @@ async function ourRuns(context: BenchContext, dir: string, server: PostgresInsta
     },
     incremental: () => run('backup', `point-${serial + 1}`, `point-${serial++}`),
     async restore(which) {
-      await rm(into, { recursive: true, force: true });
+      const into = nextInto();
       return untilReady(argvOf('restore', which === 'first' ? first : `point-${serial}`, into), server, into);
     },
   };
@@ -133,7 +133,7 @@ async function theirRuns(
   const labels = async () => (await readdir(backups)).filter((name) => /^\d{8}-\d{6}F/.test(name)).sort();
   /** What every incremental one is built upon. */
   let first = '';
-  const into = path.join(dir, 'restored', 'pgbackrest');
+  const nextInto = foldersIn(dir, 'pgbackrest');
   return {
     prepare: async () => void (await run('stanza-create')),
     async full() {
@@ -143,7 +143,7 @@ async function theirRuns(
     },
     incremental: () => run('backup', '--type=incr'),
     async restore(which) {
-      await rm(into, { recursive: true, force: true });
+      const into = nextInto();
       mkdirSync(into, { recursive: true, mode: 0o700 });
       if (user) chownSync(into, user.uid, user.gid);
       const set = which === 'first' ? first : ((await labels()).at(-1) ?? '');
@@ -153,6 +153,15 @@ async function theirRuns(
     /** Of the newest, without the WAL that its archive has as well. */
     stored: async () => bytesIn(path.join(backups, (await labels()).at(-1) ?? '')),
   };
+}
+
+/**
+ * A folder of its own for each restore, of which none is removed before the end: ext4 makes files slowly for minutes after
+ * many were removed, which would be measured instead.
+ */
+function foldersIn(dir: string, tool: string): () => string {
+  let serial = 0;
+  return () => path.join(dir, 'restored', `${tool}-${++serial}`);
 }
 
 function configuration(dir: string, server: PostgresInstance): string {
