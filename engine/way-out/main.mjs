@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { readArguments, usage } from './arguments.mjs';
 import { OpenPoint } from './content.mjs';
 import { contentOf, nextCommands, restoreParts } from './dumps.mjs';
@@ -167,6 +168,9 @@ async function cat(open, path) {
     if (!process.stdout.write(chunk)) await new Promise((drained) => process.stdout.once('drain', drained));
   return 0;
 }
+
+// At its end, Node.js 20 waits for threads that compile, and one of them may be waiting for it to collect garbage: for ever.
+if (Number(process.versions.node.split('.')[0]) < 22) setFlagsFromString('--no-sparkplug');
 
 process.stdout.on('error', (error) => {
   // Whoever read our output has seen enough.
