@@ -53,6 +53,8 @@ interface Shared {
   size: number;
   threads: Thread[];
   queue: Waiting[];
+  /** Since its threads were begun. */
+  jobs: number;
 }
 
 interface Thread {
@@ -67,9 +69,11 @@ const threadsMax = 4;
 let shared: Shared | null = null;
 let nextSeq = 0;
 let keptMs = 0;
+/** Threads that have done more have grown, and the time to start them anew is little beside that work. */
+const keptJobsMax = 64;
 
 /**
- * Has threads wait so long for another user once the last one has let go, default 0: starting one takes some 80 ms of a
+ * Has threads that have done little wait so long for another user once the last one has let go, default 0: starting one takes some 80 ms of a
  * processor, more than most of the small objects that come one after another. Waiting, they keep no process from its end.
  */
 export function keepFrameThreads(ms: number): void {
@@ -79,7 +83,7 @@ export function keepFrameThreads(ms: number): void {
 /** Takes a share in the pool, whose threads start with the first jobs. Every acquire needs its release. */
 export function acquireFramePool(): FramePool {
   const size = Math.min(threadsMax, Math.max(1, availableParallelism()));
-  shared ??= { users: 0, ending: null, size, threads: [], queue: [] };
+  shared ??= { users: 0, ending: null, size, threads: [], queue: [], jobs: 0 };
   const pool = shared;
   pool.users++;
   if (pool.ending) clearTimeout(pool.ending);
@@ -101,7 +105,7 @@ export function acquireFramePool(): FramePool {
       released = true;
       pool.users--;
       if (pool.users > 0) return;
-      if (keptMs === 0) return endAll(pool);
+      if (keptMs === 0 || pool.jobs > keptJobsMax) return endAll(pool);
       pool.ending = setTimeout(() => void endAll(pool), keptMs).unref();
     },
   };
@@ -156,6 +160,7 @@ function feed(pool: Shared): void {
     const waiting = pool.queue.shift();
     if (!waiting) return;
     thread.running.set(waiting.job.seq, waiting);
+    pool.jobs++;
     thread.worker.ref();
     const { job, transfer } = portable(waiting.job);
     thread.worker.postMessage(job, transfer);

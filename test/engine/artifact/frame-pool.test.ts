@@ -69,6 +69,9 @@ test('threads are begun as they are needed, and kept for the next user for as lo
     expect(workers()).toEqual(kept);
     await packSmall(9);
     expect(workers()).toHaveLength(Math.min(4, availableParallelism()));
+    // Those that have done much do not wait.
+    await packSmall(100);
+    expect(workers()).toEqual([]);
     // Those that wait for nobody end by themselves.
     keepFrameThreads(1);
     await packSmall(1);
