@@ -34,6 +34,15 @@ export function phasesText({ startedMs = 0, sealedMs = 0, sentMs = 0, joinedMs =
   return `It started within ${s(startedMs)}; sealing took ${s(sealedMs)}, in which the artifact was sent as it grew; its last parts ${s(sentMs)}; the S3 server's joining of the parts ${s(joinedMs)}; the other objects ${s(publishedMs)}.`;
 }
 
+/**
+ * A folder of its own for each restore, of which none is removed before the end: ext4 makes files slowly for minutes after
+ * many were removed (it avoids inodes that were freed recently), which would be measured instead.
+ */
+export function freshFolders(stem: string): () => string {
+  let serial = 0;
+  return () => `${stem}-${++serial}`;
+}
+
 /** A Markdown table. */
 export function table(head: string[], rows: (string | number)[][]): string {
   const line = (cells: (string | number)[]) => `| ${cells.join(' | ')} |`;

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { findTool } from '../scripts/stack/find.ts';
-import { type BenchContext, costCells, factsOf, mib, phasesText, ratio, table } from './context.ts';
+import { type BenchContext, costCells, factsOf, freshFolders, mib, phasesText, ratio, table } from './context.ts';
 import { engineOn } from './engine.ts';
 import { inTurn, measure } from './measure.ts';
 import { borgIn, resticIn } from './others.ts';
@@ -18,10 +18,7 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
   const tree = path.join(dir, 'tree');
   process.stderr.write(`making ${size.files} files, ${mib(size.bytes)} MiB\n`);
   makeTree(tree, size.files, size.bytes);
-  // Each restore gets a folder of its own, and none is removed before the end: ext4 makes files slowly for minutes after
-  // many were removed (it avoids inodes that were freed recently), which would be measured instead.
-  let restoresSoFar = 0;
-  const nextInto = () => path.join(dir, `restored-${restoresSoFar++}`);
+  const nextInto = freshFolders(path.join(dir, 'restored'));
   const engine = await engineOn(context, { name: 'tree', kind: 'files', path: tree });
   const { endpoint, accessKeyId, secretAccessKey } = s3;
   const restic = resticIn(context);

@@ -5,7 +5,7 @@ import path from 'node:path';
 import pg from 'pg';
 import { createPostgresInstance, type PostgresInstance, unprivilegedUser } from '../engine/sites/index.ts';
 import { nodeEnvironment } from '../workers/heap.ts';
-import { type BenchContext, factsOf, mib, ratio, table } from './context.ts';
+import { type BenchContext, factsOf, freshFolders, mib, ratio, table } from './context.ts';
 import { engineCommand } from './engine.ts';
 import { type Cost, inTurn, measure } from './measure.ts';
 import { untilReady } from './ready.ts';
@@ -104,7 +104,7 @@ async function ourRuns(context: BenchContext, dir: string, server: PostgresInsta
   const run = (...args: string[]) => measure({ argv: argvOf(...args), env: nodeEnvironment });
   let serial = 0;
   let first = '';
-  const nextInto = foldersIn(dir, 'ours');
+  const nextInto = freshFolders(path.join(dir, 'restored', 'ours'));
   return {
     full() {
       first = `point-${++serial}`;
@@ -133,7 +133,7 @@ async function theirRuns(
   const labels = async () => (await readdir(backups)).filter((name) => /^\d{8}-\d{6}F/.test(name)).sort();
   /** What every incremental one is built upon. */
   let first = '';
-  const nextInto = foldersIn(dir, 'pgbackrest');
+  const nextInto = freshFolders(path.join(dir, 'restored', 'pgbackrest'));
   return {
     prepare: async () => void (await run('stanza-create')),
     async full() {
@@ -153,15 +153,6 @@ async function theirRuns(
     /** Of the newest, without the WAL that its archive has as well. */
     stored: async () => bytesIn(path.join(backups, (await labels()).at(-1) ?? '')),
   };
-}
-
-/**
- * A folder of its own for each restore, of which none is removed before the end: ext4 makes files slowly for minutes after
- * many were removed, which would be measured instead.
- */
-function foldersIn(dir: string, tool: string): () => string {
-  let serial = 0;
-  return () => path.join(dir, 'restored', `${tool}-${++serial}`);
 }
 
 function configuration(dir: string, server: PostgresInstance): string {

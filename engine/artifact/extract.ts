@@ -12,7 +12,7 @@ export interface ExtractTarget extends BlockTarget {
 
 export interface ExtractOptions {
   /** Whether the kernel begins to write to the disk while more is coming: for who will wait until all is there. */
-  writeBehind?: boolean;
+  writeBehind: boolean;
   signal: AbortSignal;
   onProgress?: (bytes: number) => void;
 }
@@ -56,7 +56,7 @@ interface Piece {
 export async function extract(
   reader: PointReader,
   targets: AsyncIterable<ExtractTarget>,
-  { writeBehind = false, signal, onProgress }: ExtractOptions,
+  { writeBehind, signal, onProgress }: ExtractOptions,
 ): Promise<void> {
   const pool = acquireFramePool();
   const underWay = new Set<Promise<void>>();

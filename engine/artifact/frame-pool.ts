@@ -73,8 +73,9 @@ let keptMs = 0;
 const keptJobsMax = 64;
 
 /**
- * Has threads that have done little wait so long for another user once the last one has let go, default 0: starting one takes some 80 ms of a
- * processor, more than most of the small objects that come one after another. Waiting, they keep no process from its end.
+ * Has threads that have done little wait so long for another user once the last one has let go, default 0: starting one
+ * takes some 80 ms of a processor, more than most of the small objects that come one after another. Waiting, they keep no
+ * process from its end.
  */
 export function keepFrameThreads(ms: number): void {
   keptMs = ms;

@@ -211,12 +211,12 @@ describe('a connection on which nothing moves', () => {
   test('is given up while an answer is awaited, and while an object is read', async () => {
     const key = `${ownPrefix()}object`;
     await put(direct, key, content(large));
-    const impatient = s3Store(proxy, bucket, { idleMaxMs: 500 });
+    // So long that a server which only takes its time is not asked once more.
+    const impatient = s3Store(proxy, bucket, { idleMaxMs: 2000 });
     try {
       proxy.meddle = first(1, 'HeadObject', 'hang');
       expect((await impatient.head(key)).bytes).toBe(large);
-      // A server that takes its time for the second is asked once more.
-      expect(count('HeadObject')).toBeGreaterThanOrEqual(2);
+      expect(count('HeadObject')).toBe(2);
       proxy.meddle = first(2, 'GetObject', { stallAfter: 1_000_000 });
       expect((await bytesOf(impatient, key)).equals(content(large))).toBe(true);
       proxy.meddle = () => 'hang';

@@ -48,7 +48,7 @@ export function claimFolder(folder: string, existed: boolean, job: string | null
   const isOurs = () => file === null || readMarker(file)?.attempt === attempt;
   return {
     async finish(result, others) {
-      if (!file || job === null) return;
+      if (job === null) return;
       if (!isOurs()) {
         throw new Failure('TargetUnusable', `Another attempt of the same restore has taken ${folder} over.`, {
           next: 'Nothing is to be done: that attempt goes on.',
@@ -57,7 +57,7 @@ export function claimFolder(folder: string, existed: boolean, job: string | null
       const folders = [...others, folder].map((each) => ({ folder: each, mtimeNs: mtimeOf(each) }));
       // By the markers: a folder's restored mode may forbid to open it.
       for (const each of folders) await syncFileSystem(markerIn(each.folder, job));
-      remark(file, { attempt, existed, whole: { result, folders } });
+      remark(markerIn(folder, job), { attempt, existed, whole: { result, folders } });
     },
     async undo() {
       if (!isOurs()) return;

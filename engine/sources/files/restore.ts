@@ -209,9 +209,10 @@ async function write(
       entriesDone: result.entries,
     });
   };
-  await extract(point, contents(), { writeBehind, signal: options.signal, onProgress });
+  const extracting = { writeBehind, signal: options.signal, onProgress };
+  await extract(point, contents(), extracting);
   if (orphans.size > 0) {
-    await extract(point, orphaned(), { signal: options.signal, onProgress });
+    await extract(point, orphaned(), extracting);
   }
 
   async function* orphaned(): AsyncGenerator<ExtractTarget> {
