@@ -19,9 +19,11 @@ import type { BackupInput, BackupResult, CopyOutcome, Leftovers } from '../workf
 import { runActivity } from './failure.ts';
 import { resolveIncident, settle } from './incidents.ts';
 import { lostLinks } from './lost-links.ts';
+import { readersOf } from './readings.ts';
+import type { WatchDependencies } from './watch-holders.ts';
 
 /** What a coordination worker is given: the catalog, stores to read, and the ways to reach people. */
-export interface CoordinationDependencies {
+export interface CoordinationDependencies extends WatchDependencies {
   policy: Policy;
   catalog: Catalog;
   store(copy: string): Promise<Store>;
@@ -134,6 +136,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
     planPrune: (input: { source: string }): Promise<PruneStep[]> =>
       runActivity('plan prune', async () => {
         const points = await catalog.points({ source: input.source });
+        const readers = await readersOf(deps, input.source);
         return planPrune(
           policy.copies,
           points.map((p) => ({
@@ -141,7 +144,7 @@ export function createCoordinationActivities(deps: CoordinationDependencies) {
             parent: p.backup.parent,
             level: p.backup.level,
             copies: p.copies,
-            held: isHeld(p),
+            held: isHeld(p) || readers.has(p.backup.id),
           })),
           new Date().toISOString(),
         );

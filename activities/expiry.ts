@@ -10,8 +10,9 @@ import type { WalExpired } from '../workflows/contracts.ts';
 import type { ExpiredPoint } from './expire-points.ts';
 import { runActivity } from './failure.ts';
 import { settle } from './incidents.ts';
+import { type ReadingsDependencies, readersOf } from './readings.ts';
 
-export interface ExpiryDependencies {
+export interface ExpiryDependencies extends ReadingsDependencies {
   policy: Policy;
   catalog: Catalog;
   /** Asked for its clock only. */
@@ -54,7 +55,7 @@ export type ExpiryActivities = ReturnType<typeof createExpiryActivities>;
 const batchMax = 100;
 
 /** Decides what goes, and remembers it; removing is for the retention role alone. */
-export function createExpiryActivities({ policy, catalog, store }: ExpiryDependencies) {
+export function createExpiryActivities({ policy, catalog, store, openRun }: ExpiryDependencies) {
   const { retention } = catalog;
   return {
     /** The sources whose points may expire: one, or all of the policy. Throws SourceUnknown. */
@@ -65,8 +66,8 @@ export function createExpiryActivities({ policy, catalog, store }: ExpiryDepende
 
     /**
      * Plans by the stores' clocks, marks what may go, and writes down what is to be removed now: what is ripe, and what
-     * an earlier run had begun. A source that has changed suddenly is left alone; that is an incident, which a person
-     * resolves.
+     * an earlier run had begun. What a restore reads stays until it has ended. A source that has changed suddenly is left
+     * alone; that is an incident, which a person resolves.
      *
      * @param input.by who has it removed, in words
      * @param input.passOver what was refused already in this run
@@ -76,11 +77,12 @@ export function createExpiryActivities({ policy, catalog, store }: ExpiryDepende
         const storeNow = earliestOf(
           await Promise.all(policy.copies.map(async ({ name }) => (await store(name)).clock())),
         );
-        const [points, marks, decisions, begun] = await Promise.all([
+        const [points, marks, decisions, begun, readers] = await Promise.all([
           catalog.points({ source }),
           retention.marks(source),
           retention.anomalyDecisions(source),
           retention.removals({ source, open: true }),
+          readersOf({ catalog, openRun }, source),
         ]);
         const decided = decisions.map((d) => d.pointId);
         const {
@@ -96,6 +98,7 @@ export function createExpiryActivities({ policy, catalog, store }: ExpiryDepende
           storeNow,
           marks,
           decided,
+          readers,
         });
         await settle(catalog, stopped === null, {
           key: expiryStoppedKey(source),

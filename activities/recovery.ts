@@ -9,6 +9,7 @@ import { isWholeIn } from '../policies/chain.ts';
 import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { RestoreInput, RestoreResult } from '../workflows/contracts.ts';
+import { callingJob } from './calling-job.ts';
 import { runActivity } from './failure.ts';
 import { type Located, type LocateRequest, locateMoment, recoverTo, wasThere } from './moment.ts';
 
@@ -28,6 +29,11 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
   const { policy, catalog } = deps;
   /** Names a restore over all its attempts. */
   const jobOf = () => JSON.stringify(Context.current().info.workflowExecution);
+  /** Says that its point is read from now on. */
+  const reading = async ({ source }: RestoreInput, located: Located): Promise<Located> => {
+    await catalog.retention.beginReading({ ...callingJob(), pointId: located.pointId, source });
+    return located;
+  };
   /** Where it writes, and may. */
   const foldersOf = async ({ into, tablespaces = {} }: RestoreInput): Promise<string[]> => {
     const folders = [...('directory' in into ? [into.directory] : []), ...Object.values(tablespaces)];
@@ -43,10 +49,13 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
       : restoreUri(into.databaseUri, policy.restoreTargets, deps.resolveSecret);
   };
   return {
-    /** The point asked for, or the newest; and a copy that has it, in the order of the policy. */
+    /**
+     * The point asked for, or the newest; and a copy that has it, in the order of the policy. From here on nothing of it
+     * expires until the restore has ended.
+     */
     locatePoint: (input: LocateRequest): Promise<Located> =>
       runActivity('locate', async ({ signal }) => {
-        if (input.to) return locateMoment(deps, input, signal);
+        if (input.to) return reading(input, await locateMoment(deps, input, signal));
         const point = input.pointId
           ? await catalog.point(input.pointId)
           : ((await catalog.points({ source: input.source, limit: 1 }))[0] ?? null);
@@ -67,7 +76,7 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
             source: input.source,
           });
         }
-        return { pointId: point.backup.id, from: from.name };
+        return reading(input, { pointId: point.backup.id, from: from.name });
       }),
 
     /**

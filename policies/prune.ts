@@ -8,7 +8,7 @@ export interface PrunablePoint {
   /** The point that it needs. */
   parent: string | null;
   level: Level;
-  /** A legal hold is on it. */
+  /** A legal hold is on it, or a restore that is under way reads it. */
   held?: boolean;
   copies: {
     copy: string;

@@ -18,6 +18,8 @@ export interface RetainedPoint {
   lockedUntil: string | null;
   /** Legal holds on it, in words. */
   holds: string[];
+  /** Restores under way that read it: their workflows. */
+  readers: string[];
 }
 
 /** Why a point stays or goes, for programs; `text` says it to people. */
@@ -30,6 +32,7 @@ export interface Reason {
     | 'minimum-age'
     | 'locked'
     | 'held'
+    | 'being-restored'
     | 'needed'
     | 'not-counted'
     | 'stopped'
@@ -189,6 +192,7 @@ function sayByAge(
       say(point, 'locked', `locked until ${point.lockedUntil}`);
     }
     for (const hold of point.holds) say(point, 'held', `held: ${hold}`);
+    for (const reader of point.readers) say(point, 'being-restored', `being restored by ${reader}`);
   }
 }
 

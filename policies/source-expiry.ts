@@ -7,6 +7,9 @@ import type { Policy } from './policy.ts';
 import { type BackupJson, storedBytes } from './recovery-point.ts';
 import { planRetention, type RetainedPoint, type Verdict } from './retention.ts';
 
+/** Restores under way that read a point, by its id: their workflows. */
+export type Readers = ReadonlyMap<string, string[]>;
+
 /** A recovery point as the catalog, or its stores, know it. */
 export interface KnownPoint {
   backup: BackupJson;
@@ -21,10 +24,12 @@ export interface KnownPoint {
  * lays it into another one again does not make it new. A lock lasts as long as the longest.
  *
  * @param trusted public keys whose signature makes a point count
+ * @param readers restores under way
  */
 export function retainedPoint(
   { backup, copies, holds, contradicted }: KnownPoint,
   trusted: string[],
+  readers: Readers = new Map(),
 ): RetainedPoint | null {
   const there = copies.filter((c) => c.state === 'verified');
   const storedAt = extreme(
@@ -45,6 +50,7 @@ export function retainedPoint(
       'latest',
     ),
     holds: noted.length === 0 && there.some((c) => c.held) ? ['by the store itself'] : noted,
+    readers: readers.get(backup.id) ?? [],
   };
 }
 
@@ -67,6 +73,7 @@ export interface SourceExpiryInput {
   marks: ExpiryMark[];
   /** Ids of points that were suddenly different, and that a person has found in order. */
   decided: string[];
+  readers?: Readers;
 }
 
 export interface SourceExpiry {
@@ -79,11 +86,12 @@ export interface SourceExpiry {
 }
 
 /** What is to be done about the points of a source now. Throws SourceUnknown: what the policy does not name, stays. */
-export function judgeSource({ policy, source, points, storeNow, marks, decided }: SourceExpiryInput): SourceExpiry {
+export function judgeSource(input: SourceExpiryInput): SourceExpiry {
+  const { policy, source, points, storeNow, marks, decided, readers } = input;
   const calendar = sourcePolicy(policy, source).calendar ?? policy.calendar;
   const { retention, keys } = policy;
   const known = points.flatMap((point) => {
-    const retained = retainedPoint(point, keys.trusted);
+    const retained = retainedPoint(point, keys.trusted, readers);
     return retained ? [{ point, retained }] : [];
   });
   const counting = known.filter(({ retained }) => retained.validated && retained.trusted);

@@ -57,6 +57,7 @@ export function timelineOf({ calendar, retention, alwaysFull, from, to }: Timeli
       trusted: true,
       lockedUntil: lockedUntil(calendar, due.classes, due.at),
       holds: [],
+      readers: [],
     });
     if (at < nextRun) continue;
     nextRun = at + dayMs / 2;

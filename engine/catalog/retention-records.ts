@@ -20,6 +20,19 @@ export interface RetentionRecords {
   /** A person has found a point in order that was suddenly different. */
   decideAnomaly(decision: Omit<AnomalyDecision, 'decidedAt'>): Promise<void>;
   anomalyDecisions(source: string): Promise<AnomalyDecision[]>;
+  /** A restore is about to read a point. Idempotent. */
+  beginReading(reading: Reading & { source: string }): Promise<void>;
+  /** Restores that were begun and not found ended yet, with the points that they read. */
+  readings(source: string): Promise<Reading[]>;
+  /** Idempotent. */
+  endReadings(run: Omit<Reading, 'pointId'>): Promise<void>;
+}
+
+/** A point that a restore reads: its workflow, by the run that located it. */
+export interface Reading {
+  workflowId: string;
+  runId: string;
+  pointId: string;
 }
 
 export interface RemovalInput {
@@ -142,6 +155,25 @@ export function createRetentionRecords(query: Query): RetentionRecords {
         reason: r.reason,
         decidedAt: r.decided_at.toISOString(),
       }));
+    },
+
+    async beginReading({ workflowId, runId, pointId, source }) {
+      await query(
+        'INSERT INTO readings (workflow_id, run_id, point_id, source) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING',
+        [workflowId, runId, pointId, source],
+      );
+    },
+
+    async readings(source) {
+      const rows = await query<{ workflow_id: string; run_id: string; point_id: string }>(
+        'SELECT * FROM readings WHERE source = $1 ORDER BY begun_at, point_id',
+        [source],
+      );
+      return rows.map((r) => ({ workflowId: r.workflow_id, runId: r.run_id, pointId: r.point_id }));
+    },
+
+    async endReadings({ workflowId, runId }) {
+      await query('DELETE FROM readings WHERE workflow_id = $1 AND run_id = $2', [workflowId, runId]);
     },
   };
 }

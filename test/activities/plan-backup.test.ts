@@ -54,6 +54,7 @@ async function plan(): Promise<BackupPlan> {
     catalog: { points: async () => known(), retention } as unknown as Catalog,
     store: async (name) => storeOf(name),
     announce: async () => [],
+    openRun: async () => null,
   });
   const request: Required<BackupInput> = { source: 'shop', level: 'incremental', classes: ['daily'], anytime: true };
   return activityEnvironment().run(planBackup, request);

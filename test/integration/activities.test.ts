@@ -23,6 +23,8 @@ let catalog: Catalog;
 let made: ReturnType<typeof makeStores>;
 let policy: Policy;
 let told: NotificationEvent[];
+/** Whether the jobs that the catalog names still run. */
+let isRunning: boolean;
 let coordination: ReturnType<typeof createCoordinationActivities>;
 let recovery: ReturnType<typeof createRecoveryActivities>;
 
@@ -56,6 +58,7 @@ beforeEach(() => {
   });
   policy = { ...plain, keys: { ...plain.keys, trusted } };
   told = [];
+  isRunning = true;
   const store = async (name: string) => storeNamed(name);
   coordination = createCoordinationActivities({
     policy,
@@ -65,6 +68,7 @@ beforeEach(() => {
       told.push(event);
       return ['The webhook at hooks.example did not take the message (HTTP 500).'];
     },
+    openRun: async (_, runId) => (isRunning ? runId : null),
   });
   const never = () => Promise.reject(new Error('not for this'));
   recovery = createRecoveryActivities({
@@ -181,6 +185,25 @@ test('a copy that was pruned is forgotten, and the point with its last one', asy
   expect(await run(coordination.planPrune, { source: 'shop' })).toEqual([]);
 });
 
+test('what a restore reads is not pruned until the restore has ended, however it did', async () => {
+  const weeksAgo = (weeks: number) => new Date(Date.now() - weeks * 7 * 86_400_000).toISOString();
+  for (const [i, id] of ['shop-1', 'shop-2', 'shop-3'].entries()) {
+    await recorded(id, ['near', 'far']);
+    for (const copy of (await catalog.point(id))?.copies ?? []) {
+      await catalog.recordCopy({ ...copy, publishedAt: weeksAgo(9 - i) });
+    }
+  }
+  const pruned = async () => (await run(coordination.planPrune, { source: 'shop' })).map((s) => s.pointId).sort();
+  expect(await pruned()).toEqual(['shop-1', 'shop-2']);
+  const asked = { source: 'shop', pointId: 'shop-1', into: { directory: '/back' }, operator: 'Ada', reason: 'a test' };
+  for (let i = 0; i < 2; i++) await run(recovery.locatePoint, asked);
+  expect(await catalog.retention.readings('shop')).toMatchObject([{ pointId: 'shop-1' }]);
+  expect(await pruned()).toEqual(['shop-2']);
+  isRunning = false;
+  expect(await pruned()).toEqual(['shop-1', 'shop-2']);
+  expect(await catalog.retention.readings('shop')).toEqual([]);
+});
+
 describe('the end of a job', () => {
   const end = (more: Partial<JobEnd> = {}): JobEnd => ({
     workflowId: 'backup/shop/1',
@@ -293,6 +316,7 @@ test('a catalog that does not answer is tried again', async () => {
     },
     store: async (name) => storeNamed(name),
     announce: async () => [],
+    openRun: async () => null,
   });
   const error = await errorOf(run(planBackup, { source: 'shop', level: 'full', classes: ['manual'], anytime: false }));
   expect(error).toMatchObject({ type: 'CatalogUnreachable', nonRetryable: false });

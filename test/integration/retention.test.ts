@@ -134,6 +134,22 @@ describe('expiry', () => {
     }
   });
 
+  test('spares what a restore reads for as long as the restore runs', async () => {
+    // Nobody takes it up, so it runs until it is ended here.
+    const restore = await whole.client.workflow.start('restore', { taskQueue: 'nobody', workflowId: 'restore/shop/long' });
+    const { workflowId, firstExecutionRunId: runId } = restore;
+    await catalog.retention.beginReading({ workflowId, runId, pointId: 'shop-4', source: 'shop' });
+    await published({ id: 'shop-41' });
+    for (const _ of [1, 2]) {
+      expect(await run()).toMatchObject({ removed: [], waiting: 0, stays: 3 });
+      await setTimeout(1_100);
+    }
+    await restore.terminate('the test is over');
+    expect((await runUntilRipe()).removed).toEqual(['shop-4']);
+    for (const store of stores) expect(await idsIn(store)).toEqual(['shop-2', 'shop-41']);
+    expect(await catalog.retention.readings('shop')).toEqual([]);
+  });
+
   test('stops when the source has changed suddenly, until a person has decided', async () => {
     await published({ id: 'shop-5' }, { id: 'shop-6' }, { id: 'shop-7' }, { id: 'shop-8', sourceBytes: 1e6 });
     for (const _ of [1, 2]) {
@@ -151,7 +167,7 @@ describe('expiry', () => {
     expect(await openIncidents()).not.toContain('expiry-stopped/shop');
     expect(await catalog.retention.anomalyDecisions('shop')).toMatchObject([{ pointId: 'shop-8', operator: 'Ada' }]);
     const removed = (await runUntilRipe()).removed.toSorted();
-    expect(removed).toEqual(['shop-4', 'shop-5', 'shop-6', 'shop-7']);
+    expect(removed).toEqual(['shop-41', 'shop-5', 'shop-6', 'shop-7']);
     for (const store of stores) expect(await idsIn(store)).toEqual(['shop-2', 'shop-8']);
   });
 

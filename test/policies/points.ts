@@ -24,6 +24,7 @@ export function pointOf(pointId: string, more: Partial<RetainedPoint> = {}): Ret
     trusted: true,
     lockedUntil: null,
     holds: [],
+    readers: [],
     ...more,
   };
 }

@@ -126,6 +126,12 @@ describe('beside the counts', () => {
     ]);
   });
 
+  test('what a restore reads stays, with its chain, until the restore has ended', () => {
+    const chain = [...extra({}), pointOf('y', { parent: 'x', storedAt: nightsAgo(40), readers: ['restore/shop/7'] })];
+    expect(why('y', chain)).toEqual(['being-restored: being restored by restore/shop/7']);
+    expect(why('x', chain)).toEqual(['needed: needed by y']);
+  });
+
   test('the last point that counts stays, however old and whatever its class', () => {
     const calendar = calendarOf({ daily: { keep: 0 } });
     expect(going([pointOf('x', { storedAt: nightsAgo(4000) })], { calendar })).toEqual([]);

@@ -177,7 +177,7 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
         hardship,
         pointId: null,
         activities: {
-          ...createCoordinationActivities({ ...given, catalog: watched, announce: async () => [] }),
+          ...createCoordinationActivities({ ...given, catalog: watched, announce: async () => [], openRun: async () => null }),
           ...createHostActivities({
             ...given,
             signingKey: async () => signingKey,
