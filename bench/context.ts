@@ -16,6 +16,9 @@ export interface BenchContext {
   counted(run: () => Promise<Cost>): Promise<Cost>;
 }
 
+/** The heads of `costCells`. */
+export const costHead = ['wall s', 'CPU s', 'largest process MiB', 'GETs', 'PUTs'];
+
 /** Wall, CPU, memory, GETs and PUTs as a table shows them. */
 export function costCells({ wallS, cpuS, rssMiB, requests }: Cost): (string | number)[] {
   return [wallS.toFixed(1), cpuS.toFixed(1), rssMiB, requests?.gets ?? '', requests?.puts ?? ''];

@@ -3,7 +3,7 @@ import path from 'node:path';
 import pg from 'pg';
 import { createPostgresInstance } from '../engine/sites/index.ts';
 import { findTool } from '../scripts/stack/find.ts';
-import { type BenchContext, costCells, factsOf, mib, phasesText, ratio, table } from './context.ts';
+import { type BenchContext, costCells, costHead, factsOf, mib, phasesText, ratio, table } from './context.ts';
 import { engineOn } from './engine.ts';
 import { inTurn, measure } from './measure.ts';
 
@@ -47,7 +47,7 @@ export async function benchDatabase(context: BenchContext, { scale }: { scale: n
       `## PostgreSQL, logical: a database of ${mib(bytes)} MiB (dump ${mib(facts.sourceBytes ?? 0)} MiB), full, into an S3 server`,
       '',
       table(
-        ['', 'wall s', 'CPU s', 'largest process MiB', 'GETs', 'PUTs', 'stored MiB', 'our wall / its'],
+        ['', ...costHead, 'stored MiB', 'our wall / its'],
         [
           ['this project', ...costCells(costs.ours), mib(facts.stored ?? 0), '1.00'],
           [

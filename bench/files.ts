@@ -1,7 +1,17 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { findTool } from '../scripts/stack/find.ts';
-import { type BenchContext, costCells, factsOf, freshFolders, mib, phasesText, ratio, table } from './context.ts';
+import {
+  type BenchContext,
+  costCells,
+  costHead,
+  factsOf,
+  freshFolders,
+  mib,
+  phasesText,
+  ratio,
+  table,
+} from './context.ts';
 import { engineOn } from './engine.ts';
 import { inTurn, measure } from './measure.ts';
 import { borgIn, resticIn } from './others.ts';
@@ -85,20 +95,7 @@ export async function benchFiles(context: BenchContext, size: { files: number; b
   return [
     `## Files: ${size.files} files, ${mib(facts.sourceBytes ?? 0)} MiB, full, into an S3 server and back`,
     '',
-    table(
-      [
-        '',
-        'wall s',
-        'CPU s',
-        'largest process MiB',
-        'GETs',
-        'PUTs',
-        'stored MiB',
-        'our wall / its',
-        'our stored / its',
-      ],
-      [...backupRows, ...restoreRows],
-    ),
+    table(['', ...costHead, 'stored MiB', 'our wall / its', 'our stored / its'], [...backupRows, ...restoreRows]),
     '',
     `Of this project's backup: ${phasesText(facts)} The longest block of the event loop was ${facts.loopDelayMaxMs} ms while backing up and ${factsOf(restores.ours).loopDelayMaxMs} ms while restoring. ` +
       `By read calls it read ${ratio(facts.rchar ?? 0, (facts.sourceBytes ?? 1) + stored.ours)} × (the source + the sealed bytes, which are read once more for the upload).`,

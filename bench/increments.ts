@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type BenchContext, costCells, factsOf, mib, ratio, table } from './context.ts';
+import { type BenchContext, costCells, costHead, factsOf, mib, ratio, table } from './context.ts';
 import { engineOn, stagingOf } from './engine.ts';
 import type { Cost } from './measure.ts';
 import { borgIn, resticIn } from './others.ts';
@@ -50,18 +50,7 @@ export async function benchIncrements(context: BenchContext, size: { files: numb
     `## Files: incremental of ${size.files + 8} files after a day's changes, into an S3 server`,
     '',
     table(
-      [
-        '',
-        'wall s',
-        'CPU s',
-        'largest process MiB',
-        'GETs',
-        'PUTs',
-        'growth MiB',
-        'our wall / its',
-        'our growth / its',
-        'full: s',
-      ],
+      ['', ...costHead, 'growth MiB', 'our wall / its', 'our growth / its', 'full: s'],
       tools.map((tool) => [
         labels[tool],
         ...costCells(middle[tool].cost),

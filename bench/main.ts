@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { generateIdentity, recipientOf } from '../engine/artifact/index.ts';
 import { findTool } from '../scripts/stack/find.ts';
 import { ensureBucket, startS3 } from '../scripts/stack/s3.ts';
+import { benchCompression } from './compression.ts';
 import type { BenchContext } from './context.ts';
 import { benchDatabase } from './database.ts';
 import { benchFiles } from './files.ts';
@@ -50,6 +51,7 @@ const benches: Record<string, (context: BenchContext) => Promise<string>> = {
   temporal: (context) => benchTemporal(context, tree),
   scale: (context) =>
     benchScale(context, { files: Number(values['scale-files']), gigabytes: Number(values['scale-gb']) }),
+  compression: (context) => benchCompression(context),
   wal: (context) => benchWal(context, { seconds: Number(values['wal-seconds']) }),
 };
 /** What each of them runs by its name, found before anything is measured; `time` takes the measure. */

@@ -1,7 +1,8 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 
 /** What one whole run of a command cost. */
 export interface Cost {
@@ -22,8 +23,12 @@ export interface MeasureOptions {
   cwd?: string;
 }
 
-/** Runs a command under time(1) and returns what it cost. Throws, with the end of its output, when it fails. */
+/**
+ * Runs a command under time(1) and returns what it cost, once what ran before it is on the disk: each pays for what it
+ * writes itself, at the most. Throws, with the end of its output, when it fails.
+ */
 export async function measure({ argv, env = {}, cwd }: MeasureOptions): Promise<Cost> {
+  await promisify(execFile)('sync');
   const report = path.join(tmpdir(), `bench-time-${process.pid}-${Math.round(performance.now() * 1000)}`);
   const child = spawn('/usr/bin/time', ['-o', report, '-f', '%e %U %S %M', ...argv], {
     env: { ...process.env, ...env },

@@ -1,6 +1,6 @@
 const head = `# Benchmarks
 
-What \`npm run bench\` wrote, section by section: this project beside other tools on the same data, in one run, each several times in turn. The run with the median wall time counts; CPU and memory are of whole processes. Machines differ and are noisy: the ratios are what to read.
+What \`npm run bench\` wrote, section by section: this project beside other tools on the same data, in one run, each several times in turn. The run with the median wall time counts; CPU and memory are of whole processes; before each run the disk is let finish what came before. Machines differ and are noisy: the ratios are what to read.
 `;
 
 /** The page with these sections in the place of those of the same name; new ones come last. */

@@ -2,7 +2,7 @@ import { randomFillSync } from 'node:crypto';
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type BenchContext, costCells, factsOf, mib, table } from './context.ts';
+import { type BenchContext, costCells, costHead, factsOf, mib, table } from './context.ts';
 import { engineOn, stagingOf } from './engine.ts';
 import type { Cost } from './measure.ts';
 import { changeTree, makeTree } from './tree.ts';
@@ -36,20 +36,7 @@ export async function benchScale(
   return [
     '## Scale: a tenth of it, and all of it, into an S3 server (one run each)',
     '',
-    table(
-      [
-        '',
-        'wall s',
-        'CPU s',
-        'largest process MiB',
-        'GETs',
-        'PUTs',
-        'source MiB',
-        'stored MiB',
-        'longest block of the event loop, ms',
-      ],
-      rows,
-    ),
+    table(['', ...costHead, 'source MiB', 'stored MiB', 'longest block of the event loop, ms'], rows),
   ].join('\n');
 }
 

@@ -8,8 +8,6 @@ export interface PackJob {
   seq: number;
   kind: 'pack';
   pieces: Piece[];
-  /** zstd level. */
-  level: number;
 }
 
 export interface UnpackBlock {

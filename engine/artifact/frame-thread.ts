@@ -17,6 +17,7 @@ import { giveBack, ownMemoryMin } from '../give-back.ts';
 import { standBack } from '../thread-priority.ts';
 import { beginWriting } from '../write-behind.ts';
 import type { Run } from './blocks.ts';
+import { compressionParameters } from './compression.ts';
 import type {
   BlockProblem,
   BlockTarget,
@@ -61,7 +62,7 @@ function pack(job: PackJob): ThreadReply {
   const compressed = zstdCompressSync(content, {
     // One output buffer instead of many: the bound of what zstd may need. It is handed over as it is.
     chunkSize: Math.max(ownMemoryMin, content.length + (content.length >> 8) + 1024),
-    params: { [zlib.ZSTD_c_compressionLevel]: job.level, [zlib.ZSTD_c_checksumFlag]: 1 },
+    params: compressionParameters,
     pledgedSrcSize: content.length,
   });
   return { seq: job.seq, kind: 'packed', contentBytes: content.length, compressed, pieces };

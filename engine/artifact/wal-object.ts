@@ -15,6 +15,7 @@ import {
   walKeysPrefix,
 } from '../../policies/wal-bundle.ts';
 import type { Store } from '../stores/index.ts';
+import { compressionLevel } from './compression.ts';
 import { syncDirectory } from './files.ts';
 import { acquireFramePool } from './frame-pool.ts';
 import { generatePointKey, keyCheckOf, type SigningKey, wrapKey } from './keys.ts';
@@ -23,7 +24,6 @@ import { createSealedFile, onStaging } from './sealed-file.ts';
 import { signatureOf, verifies } from './signed.ts';
 import { openStream } from './tink.ts';
 import { type KeyPlace, openPointKey } from './wrapped-keys.ts';
-import { compressionLevel } from './writer.ts';
 import { parseWrittenJson } from './written-json.ts';
 
 /**
@@ -86,7 +86,7 @@ export async function createWalObject({ root, id, recipients, signingKey }: WalW
     };
     frame = Buffer.allocUnsafeSlow(frameBytesMax);
     filled = 0;
-    const { compressed } = await pool.pack({ pieces: [piece], level: compressionLevel });
+    const { compressed } = await pool.pack({ pieces: [piece] });
     frames.push(compressed.length);
     await sealed.write(compressed);
   };

@@ -14,6 +14,7 @@ import {
   sealedPoint,
 } from '../../policies/recovery-point.ts';
 import { giveBack, giveBackChunk, ownsMemory } from '../give-back.ts';
+import { compressionLevel } from './compression.ts';
 import { removeFiles, syncDirectory } from './files.ts';
 import type { Examined, ExamineJob } from './frame-jobs.ts';
 import { acquireFramePool, type FramePool } from './frame-pool.ts';
@@ -25,7 +26,6 @@ import { createSealedFile, onStaging, type SealedFile } from './sealed-file.ts';
 import type { ArtifactName, Block, Entry, FrameResult, Piece, PieceResult, WholeBlock } from './types.ts';
 
 export const sealedJsonName = 'sealed.json';
-export const compressionLevel = 3;
 const manifestChunkBytes = 1024 * 1024;
 
 /** What a source seals into. */
@@ -185,7 +185,7 @@ function createFrameWriter(
   const frame = async (pieces: Piece[]): Promise<FrameResult> => {
     const bytes = pieces.reduce((sum, p) => sum + (p.kind === 'bytes' ? p.bytes.length : p.bytes), 0);
     if (bytes > frameBytesMax) throw new RangeError(`a frame of ${bytes} bytes; ${frameBytesMax} is the most`);
-    const packing = pool.pack({ pieces, level: compressionLevel });
+    const packing = pool.pack({ pieces });
     const written = tail.then(async () => {
       signal.throwIfAborted();
       const packed = await packing;
@@ -338,7 +338,6 @@ function createManifestWriter(
       const part = bytes.slice(at, at + frameBytesMax);
       const { compressed } = await pool.pack({
         pieces: [{ kind: 'bytes', bytes: part, hash: false }],
-        level: compressionLevel,
       });
       await file.write(compressed);
       await reference?.write(compressed);

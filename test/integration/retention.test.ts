@@ -136,7 +136,10 @@ describe('expiry', () => {
 
   test('spares what a restore reads for as long as the restore runs', async () => {
     // Nobody takes it up, so it runs until it is ended here.
-    const restore = await whole.client.workflow.start('restore', { taskQueue: 'nobody', workflowId: 'restore/shop/long' });
+    const restore = await whole.client.workflow.start('restore', {
+      taskQueue: 'nobody',
+      workflowId: 'restore/shop/long',
+    });
     const { workflowId, firstExecutionRunId: runId } = restore;
     await catalog.retention.beginReading({ workflowId, runId, pointId: 'shop-4', source: 'shop' });
     await published({ id: 'shop-41' });

@@ -6,7 +6,6 @@ import {
   lchownSync,
   linkSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   symlinkSync,
@@ -148,13 +147,14 @@ async function write(
       guard(entry);
       await breathe();
       if (!wanted(entry)) continue;
-      if (filtered) makeParents(into, entry.path);
+      if (filtered) await makeParents(into, entry.path);
       result.entries++;
       let isFinished = false;
       switch (entry.type) {
         case 'directory':
           if (moved(entry.path)) symlinkSync(place(entry.path), inTree(into, entry.path));
-          else if (entry.path.length > 0) mkdirSync(place(entry.path), { mode: 0o700, recursive: filtered });
+          // Not by this thread itself: the file system may wait for its journal.
+          else if (entry.path.length > 0) await mkdir(place(entry.path), { mode: 0o700, recursive: filtered });
           break;
         case 'file':
           isFinished = yield* blocksOf(entry, place(entry.path), ownOf(entry));
@@ -339,13 +339,11 @@ function prefixOf(p: Uint8Array): Buffer {
   return p.length === 0 ? Buffer.alloc(0) : Buffer.concat([p, Buffer.from('/')]);
 }
 
-function makeParents(into: string, p: Uint8Array): void {
+async function makeParents(into: string, p: Uint8Array): Promise<void> {
   const end = Buffer.from(p).lastIndexOf(0x2f);
-  if (end > 0)
-    mkdirSync(Buffer.concat([Buffer.from(`${into}/`), Buffer.from(p).subarray(0, end)]), {
-      recursive: true,
-      mode: 0o700,
-    });
+  if (end <= 0) return;
+  const parent = Buffer.concat([Buffer.from(`${into}/`), Buffer.from(p).subarray(0, end)]);
+  await mkdir(parent, { recursive: true, mode: 0o700 });
 }
 
 function lexists(file: Buffer): boolean {

@@ -43,7 +43,7 @@ test('a file with holes has all of its length from its first block on, so that n
 /** Small jobs, so many at once, by a user who lets go at once. */
 async function packSmall(jobs: number): Promise<void> {
   const pool = acquireFramePool();
-  const pack = () => pool.pack({ pieces: [{ kind: 'bytes', bytes: Buffer.alloc(100), hash: false }], level: 3 });
+  const pack = () => pool.pack({ pieces: [{ kind: 'bytes', bytes: Buffer.alloc(100), hash: false }] });
   for (const { contentBytes } of await Promise.all(Array.from({ length: jobs }, pack))) expect(contentBytes).toBe(100);
   await pool.release();
 }
@@ -92,7 +92,7 @@ test('the threads stand back behind the one that sends heartbeats', async () => 
   const own = nicenessOf(String(process.pid));
   const pool = acquireFramePool();
   try {
-    await pool.pack({ pieces: [{ kind: 'bytes', bytes: Buffer.alloc(100), hash: false }], level: 3 });
+    await pool.pack({ pieces: [{ kind: 'bytes', bytes: Buffer.alloc(100), hash: false }] });
     const others = readdirSync('/proc/self/task').filter((thread) => !before.has(thread));
     expect(others.map(nicenessOf)).toContain(Math.max(own, niceness));
     expect(nicenessOf(String(process.pid))).toBe(own);

@@ -177,7 +177,12 @@ export async function openSmallJobs({ timeSkipping = false } = {}): Promise<Smal
         hardship,
         pointId: null,
         activities: {
-          ...createCoordinationActivities({ ...given, catalog: watched, announce: async () => [], openRun: async () => null }),
+          ...createCoordinationActivities({
+            ...given,
+            catalog: watched,
+            announce: async () => [],
+            openRun: async () => null,
+          }),
           ...createHostActivities({
             ...given,
             signingKey: async () => signingKey,
