@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { noteHanging, watchSilence } from '../answering.ts';
 import type {
   Compared,
   CompareJob,
@@ -60,6 +61,7 @@ interface Shared {
 interface Thread {
   worker: Worker;
   running: Map<number, Waiting>;
+  stopWatching(): void;
 }
 
 /** Two jobs at a thread: one runs while the next is already there. */
@@ -121,7 +123,8 @@ async function endAll(pool: Shared): Promise<void> {
  * Lets a thread end by itself, after what it has begun. One that is ended from outside while it starts, or while it calls
  * into the C library, takes the whole process along.
  */
-async function end({ worker }: Thread): Promise<void> {
+async function end({ worker, stopWatching }: Thread): Promise<void> {
+  stopWatching();
   const ended = once(worker, 'exit');
   worker.ref();
   worker.postMessage(endOfWork);
@@ -135,7 +138,14 @@ function startThread(pool: Shared): Thread {
     execArgv: ['--no-warnings'],
   });
   worker.unref();
-  const thread: Thread = { worker, running: new Map() };
+  const thread: Thread = {
+    worker,
+    running: new Map(),
+    stopWatching: watchSilence(
+      () => readingOf(thread)?.seq,
+      () => abandon(pool, thread),
+    ),
+  };
   worker.on('message', (reply: ThreadReply) => {
     const waiting = thread.running.get(reply.seq);
     thread.running.delete(reply.seq);
@@ -145,6 +155,7 @@ function startThread(pool: Shared): Thread {
     else waiting?.resolve(reply);
   });
   worker.on('error', (error) => {
+    thread.stopWatching();
     // The thread is gone and its jobs with it; another takes its place when there is work for it.
     pool.threads = pool.threads.filter((t) => t !== thread);
     for (const waiting of thread.running.values())
@@ -152,6 +163,28 @@ function startThread(pool: Shared): Thread {
     feed(pool);
   });
   return thread;
+}
+
+/** What a thread reads from a source, if that is what it is at. */
+function readingOf({ running }: Thread): { seq: number; path: Uint8Array } | undefined {
+  const [job] = [...running.values()].map((waiting) => waiting.job);
+  const piece = job?.kind === 'pack' ? job.pieces.find((p) => p.kind === 'file') : undefined;
+  return job && piece && { seq: job.seq, path: piece.path };
+}
+
+/** A thread in a call that never returns is lost with its jobs; another takes its place. It ends if it comes back after all. */
+function abandon(pool: Shared, thread: Thread): void {
+  const { worker, running } = thread;
+  const { failure, returned } = noteHanging(Buffer.from(readingOf(thread)?.path ?? []).toString());
+  pool.threads = pool.threads.filter((t) => t !== thread);
+  worker.once('message', () => {
+    returned();
+    worker.postMessage(endOfWork);
+  });
+  for (const { reject } of running.values()) reject(failure);
+  running.clear();
+  worker.unref();
+  feed(pool);
 }
 
 function feed(pool: Shared): void {

@@ -10,7 +10,7 @@ import { type Comparison, compareTree } from './compare.ts';
 import { removeTree } from './remove.ts';
 import { restoreTree } from './restore.ts';
 import { sealTree } from './seal.ts';
-import { walk } from './walk.ts';
+import { openWalker } from './walker.ts';
 
 /**
  * A file tree. Globs (`include`, `exclude`, and `paths` of a restore) are picomatch's, relative to the root; one that
@@ -24,10 +24,14 @@ export function createFilesSource(policy: FilesSource): Source {
 
     async probe() {
       // The first entry is the root: it is there, a folder, and can be listed.
-      const found = walk({ root: policy.path, warn: () => {} });
-      await found.next();
-      await found.next();
-      await found.return(undefined);
+      const walker = openWalker({ root: policy.path, warn: () => {} }, new AbortController().signal);
+      try {
+        const found = walker.found();
+        await found.next();
+        await found.next();
+      } finally {
+        walker.close();
+      }
       return { estimatedBytes: 0, facts: { path: policy.path } };
     },
 

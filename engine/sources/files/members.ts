@@ -1,4 +1,3 @@
-import { closeSync, constants, openSync } from 'node:fs';
 import {
   type Block,
   blockOf,
@@ -89,13 +88,4 @@ export async function* framesAlone(
 
 async function* iterate(blocks: AsyncIterable<Block> | Block[]): AsyncGenerator<Block, undefined> {
   yield* blocks;
-}
-
-/** The code of the error that opening a file for reading ends with. */
-export function openError(file: Buffer): string | undefined {
-  try {
-    closeSync(openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW));
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? String(error);
-  }
 }

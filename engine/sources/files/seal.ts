@@ -1,14 +1,13 @@
-import { lstatSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { Failure } from '../../../policies/failure.ts';
 import type { FilesSource } from '../../../policies/policy.ts';
 import { type ArtifactWriter, type Block, type Entry, frameBytesMax } from '../../artifact/index.ts';
 import type { SealOptions, SealResult } from '../source.ts';
 import { type Changes, changesSince } from './changes.ts';
-import { blockBytes, framesAlone, newFrame, newPending, openError, type Pending, settle } from './members.ts';
-import { readOwnerNames } from './names.ts';
+import { blockBytes, framesAlone, newFrame, newPending, type Pending, settle } from './members.ts';
 import { endOfArchive, paddingOf, tarHeader } from './tar.ts';
-import { cannotRead, describe, type Found, walk } from './walk.ts';
+import { cannotRead } from './walk.ts';
+import { openWalker, type Walker } from './walker.ts';
 
 /** Larger files are passed on block by block as they are read; smaller ones only once they are known to be whole. */
 const heldBytesMax = 1024 * 1024 * 1024;
@@ -36,26 +35,47 @@ type TreePolicy = Pick<FilesSource, 'path'> &
  */
 export async function sealTree(policy: TreePolicy, writer: ArtifactWriter, options: SealOptions): Promise<SealResult> {
   const changes = options.base ? changesSince(options.base) : null;
+  const warnings = createWarnings();
   try {
-    return await sealSince(changes, policy, writer, options);
+    const walker = openWalker({ ...policy, root: policy.path, warn: warnings.add }, options.signal);
+    try {
+      return await sealSince({ changes, walker, warnings }, policy, writer, options);
+    } finally {
+      walker.close();
+    }
   } finally {
     await changes?.close();
   }
 }
 
+interface Seeing {
+  /** What has changed since the base; null for a full point. */
+  changes: Changes | null;
+  walker: Walker;
+  warnings: ReturnType<typeof createWarnings>;
+}
+
+/** The first ones, and how many more there were. */
+function createWarnings() {
+  const lines: string[] = [];
+  let more = 0;
+  return {
+    add: (line: string): void => {
+      if (lines.length < warningsMax) lines.push(line);
+      else more++;
+    },
+    all: (): string[] => (more > 0 ? [...lines, `… and ${more} warnings more`] : lines),
+  };
+}
+
 async function sealSince(
-  changes: Changes | null,
+  { changes, walker, warnings }: Seeing,
   policy: TreePolicy,
   writer: ArtifactWriter,
   options: SealOptions,
 ): Promise<SealResult> {
   const capturedAt = new Date().toISOString();
-  const warnings: string[] = [];
-  let warningsLeft = 0;
-  const warn = (line: string) => {
-    if (warnings.length < warningsMax) warnings.push(line);
-    else warningsLeft++;
-  };
+  const warn = warnings.add;
   const totals = { content: 0, source: 0, entries: 0, unstable: 0 };
   const queue: Pending[] = [];
   const inFlight: Promise<void>[] = [];
@@ -64,12 +84,11 @@ async function sealSince(
    * later, follow. By path.
    */
   const firstNames = new Map<string, Uint8Array | null>();
-  const names = readOwnerNames();
   const headerOf = (entry: Entry) => (changes ? Buffer.alloc(0) : tarHeader(entry));
   const gapAfter = (entry: Entry) => (changes ? 0 : paddingOf(entry.size));
   let frame = newFrame();
 
-  for await (const found of walk({ ...policy, root: policy.path, warn })) {
+  for await (const found of walker.found()) {
     options.signal.throwIfAborted();
     const pending = newPending(found);
     const before = (await changes?.before(found.entry)) ?? null;
@@ -93,11 +112,10 @@ async function sealSince(
   await drain();
   if (!changes) addBytes(endOfArchive(totals.content));
   await drain();
-  if (warningsLeft > 0) warnings.push(`… and ${warningsLeft} warnings more`);
   return {
     capturedAt,
     facts: { path: policy.path },
-    warnings,
+    warnings: warnings.all(),
     content: {
       format: changes ? 'blocks' : 'pax-tar',
       bytes: totals.content,
@@ -233,7 +251,7 @@ async function sealSince(
 
   /** Looks at a file anew and appends it as a further member. */
   async function readAgain({ found, known }: Pending): Promise<Pending> {
-    const again = look(found);
+    const again = await walker.look(found);
     if (!again) return { ...newPending(found), state: 'vanished' };
     const pending = { ...newPending(again), known };
     await settled();
@@ -274,7 +292,7 @@ async function sealSince(
   async function sealHuge(pending: Pending, known: AsyncIterable<Block> | Block[] = []): Promise<void> {
     const { entry, file } = pending.found;
     // Known now, it can be left out; once its entry is written it cannot.
-    const errno = openError(file);
+    const errno = await walker.openError(pending.found);
     if (errno) {
       pending.state = errno === 'ENOENT' ? 'vanished' : 'unreadable';
       pending.errno = errno;
@@ -323,18 +341,6 @@ async function sealSince(
     totals.entries++;
     totals.source += entry.size;
     options.onProgress({ bytesDone: totals.source, bytesTotal: 0, entriesDone: totals.entries });
-  }
-
-  /** Looks at a path once more; null when it is gone, or is something else by now. */
-  function look({ entry, file }: Found): Found | null {
-    try {
-      const stats = lstatSync(file, { bigint: true });
-      if (!stats.isFile()) return null;
-      return { file, entry: describe(entry.path, file, stats, names), linked: stats.nlink > 1n };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-      throw error;
-    }
   }
 }
 

@@ -6,9 +6,10 @@
 
 /**
  * What goes wrong at one call: it fails with nothing done; it is done and fails all the same; half of the bytes go, and
- * then there is no space; or only half of the bytes go, which a system call may do at any time.
+ * then there is no space; only half of the bytes go, which a system call may do at any time; or it does not return before
+ * it is let go, which is for threads that may be lost.
  */
-export type Kind = 'EIO' | 'done, then EIO' | 'half, then ENOSPC' | 'half';
+export type Kind = 'EIO' | 'done, then EIO' | 'half, then ENOSPC' | 'half' | 'hangs';
 
 export interface Planned {
   /** As in `calls`. */
@@ -25,12 +26,12 @@ type Fs = Table & { promises: Table };
 const fs = process.getBuiltinModule('node:fs') as unknown as Fs;
 const threads = process.getBuiltinModule('node:worker_threads');
 
-/** Four numbers, then the plan, then the names of the calls, a line each. */
-const planAt = 16;
+/** Six numbers, then the plan, then the names of the calls, a line each. */
+const planAt = 24;
 const callsAt = 4096;
-const [loggedBytes, struckCount, planBytes, jobSerial] = [0, 1, 2, 3];
+const [loggedBytes, struckCount, planBytes, jobSerial, letGo, isNoting] = [0, 1, 2, 3, 4, 5];
 const memory: SharedArrayBuffer = threads.isMainThread ? new SharedArrayBuffer(1024 * 1024) : threads.workerData.memory;
-const numbers = new Int32Array(memory, 0, 4);
+const numbers = new Int32Array(memory, 0, 6);
 const bytes = Buffer.from(memory);
 
 interface Job {
@@ -38,10 +39,8 @@ interface Job {
   /** What lies below this folder is meddled with. */
   root: string;
   planned: Planned | null;
-  /** How often each call was seen by this thread. */
-  seen: Map<string, number>;
 }
-let job: Job = { serial: 0, root: '', planned: null, seen: new Map() };
+let job: Job = { serial: 0, root: '', planned: null };
 
 /** Begins a job in a folder of its own: its calls are counted from nothing, and one of them may go wrong. */
 function begin(root: string, planned: Planned | null): void {
@@ -49,9 +48,16 @@ function begin(root: string, planned: Planned | null): void {
   numbers.set([0, 0, bytes.write(text, planAt), (numbers[jobSerial] ?? 0) + 1]);
 }
 
+/** Lets what hangs return. */
+function release(): void {
+  Atomics.add(numbers, letGo, 1);
+  Atomics.notify(numbers, letGo);
+}
+
 /** Stops meddling. */
 function end(): void {
   begin('', null);
+  release();
 }
 
 /** The calls so far, in order: the function, and the first folder's name below the job's; those of other threads so marked. */
@@ -68,22 +74,29 @@ function presentJob(): Job {
   const serial = numbers[jobSerial] ?? 0;
   if (job.serial === serial) return job;
   const given = JSON.parse(bytes.subarray(planAt, planAt + (numbers[planBytes] ?? 0)).toString());
-  job = { ...given, serial, seen: new Map() };
+  job = { ...given, serial };
   return job;
+}
+
+/** Adds a call to those of all threads; returns how many of that name there were. */
+function note(call: string): number {
+  while (Atomics.compareExchange(numbers, isNoting, 0, 1) !== 0) Atomics.wait(numbers, isNoting, 1, 1);
+  const before = calls().filter((earlier) => earlier === call).length;
+  const line = Buffer.from(`${call}\n`);
+  bytes.set(line, callsAt + Atomics.add(numbers, loggedBytes, line.length));
+  Atomics.store(numbers, isNoting, 0);
+  return before;
 }
 
 /** Notes a call; what is to go wrong with it, if anything. */
 function strikes(name: string, file: string | undefined): Kind | null {
   if (file === undefined) return null;
-  const { root, planned, seen } = presentJob();
+  const { root, planned } = presentJob();
   if (root === '' || !file.startsWith(`${root}/`)) return null;
   const where = file.slice(root.length + 1).split('/')[0] ?? '';
   const call = `${threads.isMainThread ? '' : 'thread: '}${name} ${where}`;
-  const line = Buffer.from(`${call}\n`);
-  bytes.set(line, callsAt + Atomics.add(numbers, loggedBytes, line.length));
-  const nth = seen.get(call) ?? 0;
-  seen.set(call, nth + 1);
-  if (planned?.call !== call || planned.nth !== nth) return null;
+  const before = note(call);
+  if (planned?.call !== call || planned.nth !== before) return null;
   return Atomics.add(numbers, struckCount, 1) === 0 ? planned.kind : null;
 }
 
@@ -138,6 +151,7 @@ function meddleSync(name: string): void {
     const file = fileOf(args[0]);
     const kind = strikes(name, file);
     if (kind === 'EIO') throw failing('EIO', name, file ?? '');
+    if (kind === 'hangs') Atomics.wait(numbers, letGo, numbers[letGo] ?? 0);
     const done = real.apply(this, kind?.startsWith('half') ? halved(name, args) : args);
     if (name === 'openSync' && file !== undefined) filesByNumber.set(done as number, file);
     if (kind === 'half, then ENOSPC') throw failing('ENOSPC', name, file ?? '');
@@ -218,4 +232,4 @@ if (threads.isMainThread) {
 }
 process.getBuiltinModule('node:module').syncBuiltinESMExports();
 
-export const fileFaults = { begin, end, calls, hasStruck, remove };
+export const fileFaults = { begin, release, end, calls, hasStruck, remove };

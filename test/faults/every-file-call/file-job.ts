@@ -6,6 +6,7 @@ import { createHostActivities } from '../../../activities/host.ts';
 import { createRecoveryActivities } from '../../../activities/recovery.ts';
 import { createTransferActivities } from '../../../activities/transfer.ts';
 import { createValidationActivities } from '../../../activities/validation.ts';
+import { assertAnswers, limitSilence } from '../../../engine/answering.ts';
 import { openPoint, verifyPoint } from '../../../engine/artifact/index.ts';
 import type { Catalog } from '../../../engine/catalog/index.ts';
 import { createFilesSource } from '../../../engine/sources/index.ts';
@@ -18,6 +19,7 @@ import { activityEnvironment } from '../../activities/environment.ts';
 import { makePlace, noise } from '../../engine/artifact/sealing.ts';
 import { signer, trusted } from '../../engine/catalog/points.ts';
 import { policyOf } from '../../policies/policies.ts';
+import { eventually } from '../../support/eventually.ts';
 import { plan as usualPlan } from '../../workflows/stand-ins.ts';
 import type { fileFaults, Planned } from './file-faults.ts';
 
@@ -44,6 +46,7 @@ const signal = new AbortController().signal;
 
 /** @param faults loaded before this module, so that it has its hands on all that this one uses */
 export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs> {
+  limitSilence(2_000);
   const place = await makePlace();
   const dir = mkdtempSync(path.join(tmpdir(), 'file-calls-'));
   let serial = 0;
@@ -153,6 +156,9 @@ export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs>
 
     return async (): Promise<Outcome> => {
       const isDone = await backUp('shop-1');
+      // What hangs is asked nothing more until it answers.
+      faults.release();
+      await eventually(() => assertAnswers(at('tree')));
       // What failed for good is made once more, by another job.
       const pointId = isDone ? 'shop-1' : 'shop-2';
       if (!isDone && !(await backUp(pointId))) problems.push('the next backup fails as well');
@@ -173,7 +179,7 @@ export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs>
       outcome.calls = faults.calls();
       outcome.isStruck = faults.hasStruck();
       faults.end();
-      if (failures.some((said) => !said.includes('EIO') && !said.includes('ENOSPC')))
+      if (failures.some((said) => !/EIO|ENOSPC|does not answer/.test(said)))
         problems.push(`a failure does not say why: ${failures.join(' | ')}`);
       if (failures.some((said) => !said.includes(root) && !said.includes(source)))
         problems.push(`a failure does not say where: ${failures.join(' | ')}`);

@@ -1,0 +1,72 @@
+import { Failure } from '../policies/failure.ts';
+
+/**
+ * A call to a file system may never return, such as one to a mount whose server has gone, and nothing brings back the
+ * thread that made it. So calls to what is backed up are made by threads that may be lost, are waited for this long, and
+ * what hangs is asked nothing more until it has answered.
+ */
+let silentMaxMs = 5 * 60_000;
+/** Looked at so often within that time: a process that stood still meanwhile has missed looks, not answers. */
+const looks = 10;
+
+/** Has whatever is begun from now on be waited for so long, in milliseconds. */
+export function limitSilence(ms: number): void {
+  silentMaxMs = ms;
+}
+
+/**
+ * Calls back, once, when the same work has been under way for too long.
+ *
+ * @param underWay names the work, and is undefined while there is none
+ * @returns ends the watch
+ */
+export function watchSilence(underWay: () => unknown, onSilent: () => void): () => void {
+  let last: unknown;
+  let same = 0;
+  const timer = setInterval(() => {
+    const now = underWay();
+    same = now !== undefined && now === last ? same + 1 : 0;
+    last = now;
+    if (same < looks) return;
+    clearInterval(timer);
+    onSilent();
+  }, silentMaxMs / looks).unref();
+  return () => clearInterval(timer);
+}
+
+interface Hanging {
+  path: string;
+  since: string;
+}
+
+const hanging = new Set<Hanging>();
+
+/** Notes that a call about a path hangs: what it has failed of, and what to call when it has returned after all. */
+export function noteHanging(path: string): { failure: Failure; returned(): void } {
+  const one = { path, since: new Date().toISOString() };
+  hanging.add(one);
+  return {
+    failure: unanswered(
+      `${path} does not answer: a call to its file system has not returned for ${silentMaxMs / 1000} s.`,
+    ),
+    returned: () => void hanging.delete(one),
+  };
+}
+
+/** Throws SourceUnreachable while a call about something within the folder, or above it, hangs. */
+export function assertAnswers(folder: string): void {
+  for (const { path, since } of hanging) {
+    if (!isWithin(path, folder) && !isWithin(folder, path)) continue;
+    throw unanswered(`${folder} is asked nothing: ${path} does not answer since ${since}.`);
+  }
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith('/') ? folder : `${folder}/`);
+}
+
+function unanswered(what: string): Failure {
+  return new Failure('SourceUnreachable', what, {
+    next: 'See whether what is mounted there still answers (stat -f, dmesg); it is tried again by itself, and goes on once it does.',
+  });
+}

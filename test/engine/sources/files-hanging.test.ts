@@ -1,0 +1,78 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { assertAnswers, limitSilence } from '../../../engine/answering.ts';
+import { openWalker } from '../../../engine/sources/files/walker.ts';
+import { createFilesSource } from '../../../engine/sources/index.ts';
+import { filesSource } from '../../../policies/policy.ts';
+import { eventually } from '../../support/eventually.ts';
+import { failureOf, makePlace, type Place } from '../artifact/sealing.ts';
+import { beforeReading, sealSource } from './conformance.ts';
+
+/** Trees whose file system does not answer: what hangs are the threads that ask it, and nothing else. */
+
+let place: Place;
+let dir: string;
+beforeAll(async () => {
+  limitSilence(1_000);
+  place = await makePlace();
+  dir = mkdtempSync(path.join(tmpdir(), 'files-hanging-'));
+});
+afterAll(async () => {
+  rmSync(dir, { recursive: true, force: true });
+  await place.remove();
+});
+
+const never = new AbortController().signal;
+
+test('a file that cannot be opened ends the job with its name; then the tree is asked nothing, until it answers', async () => {
+  const root = path.join(dir, 'tree');
+  mkdirSync(root);
+  const file = path.join(root, 'report');
+  writeFileSync(file, 'a line');
+  const source = createFilesSource(filesSource.parse({ name: 'docs', kind: 'files', path: root }));
+  // Whoever opens a pipe to read from it waits for somebody to write.
+  const toPipe = () => {
+    rmSync(file);
+    execFileSync('mkfifo', [file]);
+  };
+  const error = await failureOf(sealSource(place, source, never, (writer) => beforeReading(writer, toPipe)));
+  expect(error).toMatchObject({
+    type: 'SourceUnreachable',
+    message: expect.stringContaining(`${file} does not answer`),
+  });
+  for (const asked of [root, file, path.dirname(root)]) expect(() => assertAnswers(asked)).toThrow(file);
+  expect(() => assertAnswers(`${root}-other`)).not.toThrow();
+  const again = await failureOf(sealSource(place, source));
+  expect(again.message).toMatch(/is asked nothing: .*report does not answer since 20/);
+
+  closeSync(openSync(file, constants.O_WRONLY));
+  await eventually(() => assertAnswers(root));
+  rmSync(file);
+  writeFileSync(file, 'another line');
+  expect((await sealSource(place, source)).result.warnings).toEqual([]);
+});
+
+/** A thread whose first call takes four seconds, and which answers nothing. */
+const silent = new URL('data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000)');
+
+test('a folder that cannot be listed ends the job, and so does an abort while it hangs', async () => {
+  const root = path.join(dir, 'mount');
+  const options = { root, warn: () => {} };
+  const abort = new AbortController();
+  const aborted = openWalker(options, abort.signal, silent);
+  const listing = aborted.found().next();
+  abort.abort(new Error('somebody has cancelled it'));
+  await expect(listing).rejects.toThrow('somebody has cancelled it');
+  aborted.close();
+
+  const walker = openWalker(options, never, silent);
+  const error = await failureOf(walker.found().next());
+  expect(error).toMatchObject({ type: 'SourceUnreachable', message: expect.stringContaining(root) });
+  expect(await failureOf(walker.found().next())).toEqual(error);
+  walker.close();
+  expect(() => openWalker(options, never)).toThrow('is asked nothing');
+  await eventually(() => assertAnswers(root));
+});
