@@ -1,4 +1,4 @@
-import { type BigIntStats, type Dirent, lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import picomatch from 'picomatch';
 import { Failure } from '../../../policies/failure.ts';
 import type { Entry, EntryType } from '../../artifact/index.ts';
@@ -43,12 +43,13 @@ export async function* walk(options: WalkOptions): AsyncGenerator<Found> {
   const paths: Buffer[] = [Buffer.alloc(0)];
   while (stack.length > 0) {
     const level = stack.at(-1);
-    const name = level?.pop();
-    if (!name) {
+    const last = level?.pop();
+    if (last === undefined) {
       stack.pop();
       paths.pop();
       continue;
     }
+    const name = Buffer.from(last, 'latin1');
     const parent = paths.at(-1) ?? Buffer.alloc(0);
     const path = parent.length === 0 ? name : Buffer.concat([parent, Buffer.of(0x2f), name]);
     const file = Buffer.concat([root, Buffer.of(0x2f), path]);
@@ -83,11 +84,13 @@ export async function* walk(options: WalkOptions): AsyncGenerator<Found> {
     paths.push(path);
   }
 
-  /** Names in reverse order, for they are taken from the end. */
-  function children(folder: Buffer): Buffer[] {
+  /**
+   * Names in reverse order, for they are taken from the end. As Latin-1, which keeps their bytes and the order of these,
+   * in a fifth of the memory that buffers need: a folder may hold a million.
+   */
+  function children(folder: Buffer): string[] {
     try {
-      const found = readdirSync(folder, { withFileTypes: true, encoding: 'buffer' }) as unknown as Dirent<Buffer>[];
-      return found.map((d) => d.name).sort((a, b) => Buffer.compare(b, a));
+      return readdirSync(folder, { encoding: 'latin1' }).sort().reverse();
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return [];
       unreadable(folder, error);

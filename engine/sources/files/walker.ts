@@ -31,7 +31,8 @@ export function openWalker({ warn, ...options }: WalkOptions, signal: AbortSigna
   assertAnswers(options.root);
   const root = Buffer.from(options.root);
   const worker = new Worker(script, {
-    resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
+    // Enough for some millions of names in one folder; a usual tree takes up next to nothing of it.
+    resourceLimits: { maxOldGenerationSizeMb: 512, maxYoungGenerationSizeMb: 4 },
     execArgv: ['--no-warnings'],
   });
   const asked = new Map<number, Asked>();
