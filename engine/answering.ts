@@ -18,9 +18,16 @@ export function limitSilence(ms: number): void {
  * Calls back, once, when the same work has been under way for too long.
  *
  * @param underWay names the work, and is undefined while there is none
+ * @param onSilent is told for how long it was waited for, in milliseconds
+ * @param maxMs where less than usual is long enough
  * @returns ends the watch
  */
-export function watchSilence(underWay: () => unknown, onSilent: () => void): () => void {
+export function watchSilence(
+  underWay: () => unknown,
+  onSilent: (ms: number) => void,
+  maxMs = Number.POSITIVE_INFINITY,
+): () => void {
+  const ms = Math.min(silentMaxMs, maxMs);
   let last: unknown;
   let same = 0;
   const timer = setInterval(() => {
@@ -29,8 +36,8 @@ export function watchSilence(underWay: () => unknown, onSilent: () => void): () 
     last = now;
     if (same < looks) return;
     clearInterval(timer);
-    onSilent();
-  }, silentMaxMs / looks).unref();
+    onSilent(ms);
+  }, ms / looks).unref();
   return () => clearInterval(timer);
 }
 
@@ -42,13 +49,11 @@ interface Hanging {
 const hanging = new Set<Hanging>();
 
 /** Notes that a call about a path hangs: what it has failed of, and what to call when it has returned after all. */
-export function noteHanging(path: string): { failure: Failure; returned(): void } {
+export function noteHanging(path: string, ms: number): { failure: Failure; returned(): void } {
   const one = { path, since: new Date().toISOString() };
   hanging.add(one);
   return {
-    failure: unanswered(
-      `${path} does not answer: a call to its file system has not returned for ${silentMaxMs / 1000} s.`,
-    ),
+    failure: unanswered(`${path} does not answer: a call to its file system has not returned for ${ms / 1000} s.`),
     returned: () => void hanging.delete(one),
   };
 }

@@ -143,7 +143,7 @@ function startThread(pool: Shared): Thread {
     running: new Map(),
     stopWatching: watchSilence(
       () => readingOf(thread)?.seq,
-      () => abandon(pool, thread),
+      (ms) => abandon(pool, thread, ms),
     ),
   };
   worker.on('message', (reply: ThreadReply) => {
@@ -173,9 +173,9 @@ function readingOf({ running }: Thread): { seq: number; path: Uint8Array } | und
 }
 
 /** A thread in a call that never returns is lost with its jobs; another takes its place. It ends if it comes back after all. */
-function abandon(pool: Shared, thread: Thread): void {
+function abandon(pool: Shared, thread: Thread, ms: number): void {
   const { worker, running } = thread;
-  const { failure, returned } = noteHanging(Buffer.from(readingOf(thread)?.path ?? []).toString());
+  const { failure, returned } = noteHanging(Buffer.from(readingOf(thread)?.path ?? []).toString(), ms);
   pool.threads = pool.threads.filter((t) => t !== thread);
   worker.once('message', () => {
     returned();

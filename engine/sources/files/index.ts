@@ -12,6 +12,9 @@ import { restoreTree } from './restore.ts';
 import { sealTree } from './seal.ts';
 import { openWalker } from './walker.ts';
 
+/** So long a tree has to show its root. */
+const probeMaxMs = 30_000;
+
 /**
  * A file tree. Globs (`include`, `exclude`, and `paths` of a restore) are picomatch's, relative to the root; one that
  * matches a folder covers all below it, exclude wins over include, and the folders above a match are kept.
@@ -24,7 +27,8 @@ export function createFilesSource(policy: FilesSource): Source {
 
     async probe() {
       // The first entry is the root: it is there, a folder, and can be listed.
-      const walker = openWalker({ root: policy.path, warn: () => {} }, new AbortController().signal);
+      const options = { root: policy.path, warn: () => {} };
+      const walker = openWalker(options, new AbortController().signal, { silentMaxMs: probeMaxMs });
       try {
         const found = walker.found();
         await found.next();

@@ -16,6 +16,13 @@ export interface Walker {
   close(): void;
 }
 
+export interface WalkerOptions {
+  /** For tests. */
+  script?: URL;
+  /** Where it is waited for less than usual. */
+  silentMaxMs?: number;
+}
+
 interface Asked {
   resolve(reply: WalkReply): void;
   reject(error: unknown): void;
@@ -27,7 +34,11 @@ const threadScript = new URL('./walk-thread.ts', import.meta.url);
  * Throws SourceUnreachable where the tree does not answer. What is asked throws it as well, once nothing has come for
  * minutes, and the signal's reason once that is aborted, whatever the file system does.
  */
-export function openWalker({ warn, ...options }: WalkOptions, signal: AbortSignal, script: URL = threadScript): Walker {
+export function openWalker(
+  { warn, ...options }: WalkOptions,
+  signal: AbortSignal,
+  { script = threadScript, silentMaxMs }: WalkerOptions = {},
+): Walker {
   assertAnswers(options.root);
   const root = Buffer.from(options.root);
   const worker = new Worker(script, {
@@ -63,12 +74,13 @@ export function openWalker({ warn, ...options }: WalkOptions, signal: AbortSigna
   worker.on('error', fail);
   const stopWatching = watchSilence(
     () => asked.keys().next().value,
-    () => {
-      const { failure, returned } = noteHanging(options.root);
+    (ms) => {
+      const { failure, returned } = noteHanging(options.root, ms);
       worker.once('message', returned);
       worker.once('exit', returned);
       fail(failure);
     },
+    silentMaxMs,
   );
   const onAbort = () => fail(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });

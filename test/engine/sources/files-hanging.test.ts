@@ -62,13 +62,13 @@ test('a folder that cannot be listed ends the job, and so does an abort while it
   const root = path.join(dir, 'mount');
   const options = { root, warn: () => {} };
   const abort = new AbortController();
-  const aborted = openWalker(options, abort.signal, silent);
+  const aborted = openWalker(options, abort.signal, { script: silent });
   const listing = aborted.found().next();
   abort.abort(new Error('somebody has cancelled it'));
   await expect(listing).rejects.toThrow('somebody has cancelled it');
   aborted.close();
 
-  const walker = openWalker(options, never, silent);
+  const walker = openWalker(options, never, { script: silent });
   const error = await failureOf(walker.found().next());
   expect(error).toMatchObject({ type: 'SourceUnreachable', message: expect.stringContaining(root) });
   expect(await failureOf(walker.found().next())).toEqual(error);
