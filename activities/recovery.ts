@@ -1,4 +1,5 @@
 import { Context } from '@temporalio/activity';
+import { assertTargetAnswers } from '../engine/answering.ts';
 import { openPoint } from '../engine/artifact/index.ts';
 import type { Catalog } from '../engine/catalog/index.ts';
 import { assertWithin } from '../engine/sites/index.ts';
@@ -37,7 +38,10 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
   /** Where it writes, and may. */
   const foldersOf = async ({ into, tablespaces = {} }: RestoreInput): Promise<string[]> => {
     const folders = [...('directory' in into ? [into.directory] : []), ...Object.values(tablespaces)];
-    for (const folder of folders) await assertWithin(folder, policy.restoreFolders);
+    for (const folder of folders) {
+      await assertTargetAnswers(folder);
+      await assertWithin(folder, policy.restoreFolders);
+    }
     return folders;
   };
   /** The target as the source takes it. The password joins only here, in the process that needs it. */

@@ -1,9 +1,10 @@
-import { Failure } from '../policies/failure.ts';
+import { lstat } from 'node:fs/promises';
+import { Failure, isFailure } from '../policies/failure.ts';
 
 /**
  * A call to a file system may never return, such as one to a mount whose server has gone, and nothing brings back the
  * thread that made it. So calls to what is backed up are made by threads that may be lost, are waited for this long, and
- * what hangs is asked nothing more until it has answered.
+ * what hangs is asked nothing more until it has answered. A folder to restore into is asked once by such a thread first.
  */
 let silentMaxMs = 5 * 60_000;
 /** Looked at so often within that time: a process that stood still meanwhile has missed looks, not answers. */
@@ -63,6 +64,41 @@ export function assertAnswers(folder: string): void {
   for (const { path, since } of hanging) {
     if (!isWithin(path, folder) && !isWithin(folder, path)) continue;
     throw unanswered(`${folder} is asked nothing: ${path} does not answer since ${since}.`);
+  }
+}
+
+/**
+ * Asks whether a folder to restore into is there, in vain or not. Throws TargetUnusable when nothing has come within the
+ * time, and at once while what was asked then still hangs.
+ *
+ * @param look for tests
+ */
+export async function assertTargetAnswers(folder: string, ms = 30_000, look: typeof lstat = lstat): Promise<void> {
+  try {
+    assertAnswers(folder);
+    await new Promise<void>((resolve, reject) => {
+      let returned = () => {};
+      const stop = watchSilence(
+        () => folder,
+        (waitedMs) => {
+          const hanging = noteHanging(folder, waitedMs);
+          returned = hanging.returned;
+          reject(hanging.failure);
+        },
+        ms,
+      );
+      // That it is not there is an answer as well; what to make of it is for whoever writes there.
+      const answered = () => {
+        stop();
+        returned();
+        resolve();
+      };
+      look(folder).then(answered, answered);
+    });
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    const next = 'See what is mounted there (stat -f, dmesg), or restore elsewhere.';
+    throw new Failure('TargetUnusable', error.message, { next, cause: error });
   }
 }
 
