@@ -13,6 +13,8 @@ export interface FollowOptions {
 }
 
 const askEveryMs = 1_000;
+/** What was asked last is waited for so long at the end. */
+const lastAnswerMs = 5_000;
 
 /**
  * Shows how a workflow gets on until it has ended, and returns its result. Throws what it failed with. Ctrl-C stops
@@ -29,10 +31,12 @@ export async function follow<T>(context: Context, { started, line }: FollowOptio
     () => true,
     () => true,
   );
+  let asked: [Promise<string>, Promise<Bar[]>] | [] = [];
   try {
     for (let isOver = false; !isOver; ) {
+      asked = [line(handle).catch(() => 'waiting for a worker'), underWay(handle)];
       const [text, bars] = await Promise.race([
-        Promise.all([line(handle).catch(() => 'waiting for a worker'), underWay(handle)]),
+        Promise.all(asked),
         over.then((): [string, Bar[]] => ['', []]),
         interrupted,
       ]);
@@ -43,6 +47,8 @@ export async function follow<T>(context: Context, { started, line }: FollowOptio
   } finally {
     view.end();
     stop.abort();
+    // The SDK tries some calls again, and throws at nobody when their connection was closed meanwhile.
+    await Promise.race([Promise.allSettled(asked), setTimeout(lastAnswerMs, undefined, { ref: false })]);
   }
 }
 
