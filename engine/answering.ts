@@ -1,5 +1,8 @@
-import { lstat } from 'node:fs/promises';
+import { once } from 'node:events';
+import { stat } from 'node:fs/promises';
+import type { Worker } from 'node:worker_threads';
 import { Failure, isFailure } from '../policies/failure.ts';
+import { isWithin } from '../policies/within.ts';
 
 /**
  * A call to a file system may never return, such as one to a mount whose server has gone, and nothing brings back the
@@ -49,14 +52,18 @@ interface Hanging {
 
 const hanging = new Set<Hanging>();
 
-/** Notes that a call about a path hangs: what it has failed of, and what to call when it has returned after all. */
-export function noteHanging(path: string, ms: number): { failure: Failure; returned(): void } {
+/** Notes that a call about a path hangs, until it has returned after all. Returns what it has failed of. */
+export function noteHanging(path: string, ms: number, returned: Promise<unknown>): Failure {
   const one = { path, since: new Date().toISOString() };
   hanging.add(one);
-  return {
-    failure: unanswered(`${path} does not answer: a call to its file system has not returned for ${ms / 1000} s.`),
-    returned: () => void hanging.delete(one),
-  };
+  const forget = () => void hanging.delete(one);
+  returned.then(forget, forget);
+  return unanswered(`${path} does not answer: a call to its file system has not returned for ${ms / 1000} s.`);
+}
+
+/** When a thread that hangs says something again, or is no more. */
+export async function signOf(thread: Worker): Promise<void> {
+  await Promise.race([once(thread, 'message'), once(thread, 'exit')]);
 }
 
 /** Throws SourceUnreachable while a call about something within the folder, or above it, hangs. */
@@ -73,37 +80,27 @@ export function assertAnswers(folder: string): void {
  *
  * @param look for tests
  */
-export async function assertTargetAnswers(folder: string, ms = 30_000, look: typeof lstat = lstat): Promise<void> {
+export async function assertTargetAnswers(
+  folder: string,
+  ms = 30_000,
+  look: (folder: string) => Promise<unknown> = stat,
+): Promise<void> {
   try {
     assertAnswers(folder);
-    await new Promise<void>((resolve, reject) => {
-      let returned = () => {};
-      const stop = watchSilence(
-        () => folder,
-        (waitedMs) => {
-          const hanging = noteHanging(folder, waitedMs);
-          returned = hanging.returned;
-          reject(hanging.failure);
-        },
-        ms,
-      );
-      // That it is not there is an answer as well; what to make of it is for whoever writes there.
-      const answered = () => {
-        stop();
-        returned();
-        resolve();
-      };
-      look(folder).then(answered, answered);
-    });
+    // That it is not there is an answer as well; what to make of it is for whoever writes there.
+    const answer = look(folder).catch(() => {});
+    const silence = Promise.withResolvers<never>();
+    const stop = watchSilence(
+      () => folder,
+      (waitedMs) => silence.reject(noteHanging(folder, waitedMs, answer)),
+      ms,
+    );
+    await Promise.race([answer, silence.promise]).finally(stop);
   } catch (error) {
     if (!isFailure(error)) throw error;
     const next = 'See what is mounted there (stat -f, dmesg), or restore elsewhere.';
     throw new Failure('TargetUnusable', error.message, { next, cause: error });
   }
-}
-
-function isWithin(path: string, folder: string): boolean {
-  return path === folder || path.startsWith(folder.endsWith('/') ? folder : `${folder}/`);
 }
 
 function unanswered(what: string): Failure {

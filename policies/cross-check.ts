@@ -11,6 +11,7 @@ import { formatDuration } from './progress.ts';
 import { judgePolicy } from './three-two-one.ts';
 import { checkTiers } from './tier-check.ts';
 import { checkWal } from './wal-sources.ts';
+import { isWithin, relativeTo } from './within.ts';
 
 /** What no single key shows: names used twice, places that coincide, a source that would back itself up, promises that cannot be kept. */
 export function checkPolicy(policy: Policy): Finding[] {
@@ -188,25 +189,6 @@ function checkDeadlines({ sources, copies }: Policy): Finding[] {
 function checkRule(policy: Policy): Finding[] {
   const verdict = judgePolicy(policy, () => true);
   return verdict.breaches.map((b) => warning(['copies'], `the 3-2-1 rule cannot be kept: ${b}`));
-}
-
-function isWithin(inner: string, outer: string): boolean {
-  const [a, b] = [folder(inner), folder(outer)];
-  return a.startsWith(b);
-}
-
-/** Without `.`, `..` and doubled slashes, with one at the end. */
-function folder(path: string): string {
-  const parts: string[] = [];
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop();
-    else if (part !== '' && part !== '.') parts.push(part);
-  }
-  return parts.length === 0 ? '/' : `/${parts.join('/')}/`;
-}
-
-function relativeTo(inner: string, outer: string): string {
-  return folder(inner).slice(folder(outer).length).replace(/\/$/, '');
 }
 
 /** A folder is left out when a glob matches it, or one above it. */

@@ -85,6 +85,7 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
       case 'coordination': {
         const index = await catalog();
         await index.migrate();
+        const watching = { openRun: openRun(client) };
         const announce = (event: NotificationEvent | IncidentEvent, signal: AbortSignal) =>
           notify({ policies: policy.notifications, event, resolveSecret, signal });
         return {
@@ -93,15 +94,15 @@ export async function composeActivities(role: Role, { policy, client, host }: Co
             catalog: index,
             store,
             announce,
-            openRun: openRun(client),
+            ...watching,
           }),
           ...createRepairPlanActivities({ policy, catalog: index, store }),
           ...createWalWatchActivities({ policy, catalog: index, announce }),
           ...createScheduleActivities({ policy, catalog: index }),
-          ...createExpiryActivities({ policy, catalog: index, store, openRun: openRun(client) }),
+          ...createExpiryActivities({ policy, catalog: index, store, ...watching }),
           ...createSlotActivities({ client, policy }),
           ...createStrainActivities({ catalog: index, announce }),
-          ...createWatchHolders({ openRun: openRun(client) }),
+          ...createWatchHolders(watching),
         };
       }
       case 'backup': {

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
+import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { noteHanging, watchSilence } from '../answering.ts';
+import { isWithin } from '../../policies/within.ts';
+import { noteHanging, signOf, watchSilence } from '../answering.ts';
 import type {
   Compared,
   CompareJob,
@@ -166,21 +168,28 @@ function startThread(pool: Shared): Thread {
 }
 
 /** What a thread reads from a source, if that is what it is at. */
-function readingOf({ running }: Thread): { seq: number; path: Uint8Array } | undefined {
-  const [job] = [...running.values()].map((waiting) => waiting.job);
-  const piece = job?.kind === 'pack' ? job.pieces.find((p) => p.kind === 'file') : undefined;
-  return job && piece && { seq: job.seq, path: piece.path };
+function readingOf({ running }: Thread): { seq: number; paths: string[] } | undefined {
+  const job = running.values().next().value?.job;
+  if (job?.kind !== 'pack') return undefined;
+  const paths = job.pieces.flatMap((p) => (p.kind === 'file' ? [Buffer.from(p.path).toString()] : []));
+  return paths.length === 0 ? undefined : { seq: job.seq, paths };
+}
+
+/** The one file, or the folder that several share: which of them hangs nobody knows. */
+function placeOf([first = '', ...others]: string[]): string {
+  let place = first;
+  for (const other of others) while (!isWithin(other, place)) place = path.dirname(place);
+  return place;
 }
 
 /** A thread in a call that never returns is lost with its jobs; another takes its place. It ends if it comes back after all. */
 function abandon(pool: Shared, thread: Thread, ms: number): void {
   const { worker, running } = thread;
-  const { failure, returned } = noteHanging(Buffer.from(readingOf(thread)?.path ?? []).toString(), ms);
+  const returned = signOf(worker);
+  const failure = noteHanging(placeOf(readingOf(thread)?.paths ?? []), ms, returned);
+  const letGo = () => worker.postMessage(endOfWork);
+  returned.then(letGo, letGo);
   pool.threads = pool.threads.filter((t) => t !== thread);
-  worker.once('message', () => {
-    returned();
-    worker.postMessage(endOfWork);
-  });
   for (const { reject } of running.values()) reject(failure);
   running.clear();
   worker.unref();

@@ -11,13 +11,13 @@ import {
   writeSync,
 } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
-import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { constants as zlib, zstdDecompressSync } from 'node:zlib';
 import { setMtimeOf } from '../file-times.ts';
 import { giveBack, ownMemoryMin } from '../give-back.ts';
 import { standBack } from '../thread-priority.ts';
 import { beginWriting } from '../write-behind.ts';
 import type { Run } from './blocks.ts';
-import { compressionParameters } from './compression.ts';
+import { compressFrame } from './compression.ts';
 import type {
   BlockProblem,
   BlockTarget,
@@ -59,13 +59,7 @@ function pack(job: PackJob): ThreadReply {
     }
     content = input.subarray(0, at);
   }
-  const compressed = zstdCompressSync(content, {
-    // One output buffer instead of many: the bound of what zstd may need. It is handed over as it is.
-    chunkSize: Math.max(ownMemoryMin, content.length + (content.length >> 8) + 1024),
-    params: compressionParameters,
-    pledgedSrcSize: content.length,
-  });
-  return { seq: job.seq, kind: 'packed', contentBytes: content.length, compressed, pieces };
+  return { seq: job.seq, kind: 'packed', contentBytes: content.length, compressed: compressFrame(content), pieces };
 }
 
 function fill(piece: Piece, into: Buffer, offset: number): PieceResult {

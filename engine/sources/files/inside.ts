@@ -1,6 +1,7 @@
 import { realpathSync } from 'node:fs';
 import { Failure } from '../../../policies/failure.ts';
 import { comparePaths, type Entry } from '../../artifact/index.ts';
+import { latin1 } from './raw-path.ts';
 
 /**
  * Watches the entries of a manifest as they come, and refuses one that could lead out of its tree. A manifest is
@@ -57,8 +58,4 @@ function escaping(path: string, why: string): Failure {
   return new Failure('Corrupt', `The manifest names ${shown}, which ${why}.`, {
     next: 'Do not use this recovery point; find out who wrote it.',
   });
-}
-
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }

@@ -28,6 +28,7 @@ import { type Claim, claimFolder, takeOver, wholeBefore } from './claim.ts';
 import { assertReal, createGuard } from './inside.ts';
 import { yieldToLoop } from './loop.ts';
 import { makeNode, setXattr } from './posix.ts';
+import { inTree, latin1 } from './raw-path.ts';
 import { createUnfinished } from './unfinished.ts';
 import { createFilter } from './walk.ts';
 
@@ -138,7 +139,6 @@ async function write(
   const unfinished = createUnfinished(keptBytes);
   /** First names that were not asked for, by path, with the first asked-for name of the same file. */
   const orphans = new Map<string, Uint8Array>();
-  const keyOf = (p: Uint8Array) => Buffer.from(p).toString('latin1');
 
   async function* contents(): AsyncGenerator<ExtractTarget> {
     const guard = createGuard();
@@ -160,8 +160,8 @@ async function write(
           isFinished = yield* blocksOf(entry, place(entry.path), ownOf(entry));
           break;
         case 'hardlink':
-          if (filtered && entry.link && !selects(entry.link) && !orphans.has(keyOf(entry.link))) {
-            orphans.set(keyOf(entry.link), entry.path);
+          if (filtered && entry.link && !selects(entry.link) && !orphans.has(latin1(entry.link))) {
+            orphans.set(latin1(entry.link), entry.path);
           }
           break;
         case 'symlink':
@@ -217,7 +217,7 @@ async function write(
 
   async function* orphaned(): AsyncGenerator<ExtractTarget> {
     for await (const entry of point.entries()) {
-      const heir = orphans.get(keyOf(entry.path));
+      const heir = orphans.get(latin1(entry.path));
       if (heir) yield* blocksOf(entry, place(heir));
     }
   }
@@ -249,14 +249,14 @@ async function write(
         if (!filtered || lexists(file)) open.push({ entry, prefix: prefixOf(entry.path) });
         continue;
       }
-      const heir = orphans.get(keyOf(entry.path));
+      const heir = orphans.get(latin1(entry.path));
       if (heir) apply(entry, place(heir));
       if (!wanted(entry)) continue;
       if (entry.type !== 'hardlink') {
         apply(entry, file);
         continue;
       }
-      const first = place(orphans.get(keyOf(entry.link ?? Buffer.alloc(0))) ?? entry.link ?? Buffer.alloc(0));
+      const first = place(orphans.get(latin1(entry.link ?? Buffer.alloc(0))) ?? entry.link ?? Buffer.alloc(0));
       if (first.equals(file)) continue;
       assertReal(into, first);
       linkSync(first, file);
@@ -312,10 +312,6 @@ function isWhole(block: Block, entry: Entry): boolean {
   return !entry.streamed && block.bytes === entry.size;
 }
 
-function inTree(into: string, p: Uint8Array): Buffer {
-  return p.length === 0 ? Buffer.from(into) : Buffer.concat([Buffer.from(`${into}/`), p]);
-}
-
 /** Where each path of the tree is written, and which of them are the folders that lie elsewhere. */
 function createPlaces(into: string, elsewhere: ReadonlyMap<string, string>) {
   const roots = [...elsewhere].map(([folder, to]) => ({ below: Buffer.from(`${folder}/`), to }));
@@ -342,7 +338,7 @@ function prefixOf(p: Uint8Array): Buffer {
 async function makeParents(into: string, p: Uint8Array): Promise<void> {
   const end = Buffer.from(p).lastIndexOf(0x2f);
   if (end <= 0) return;
-  const parent = Buffer.concat([Buffer.from(`${into}/`), Buffer.from(p).subarray(0, end)]);
+  const parent = inTree(into, p.subarray(0, end));
   await mkdir(parent, { recursive: true, mode: 0o700 });
 }
 

@@ -5,6 +5,7 @@ import { type ArtifactWriter, type Block, type Entry, frameBytesMax } from '../.
 import type { SealOptions, SealResult } from '../source.ts';
 import { type Changes, changesSince } from './changes.ts';
 import { blockBytes, framesAlone, newFrame, newPending, type Pending, settle } from './members.ts';
+import { latin1 } from './raw-path.ts';
 import { endOfArchive, paddingOf, tarHeader } from './tar.ts';
 import { cannotRead } from './walk.ts';
 import { openWalker, type Walker } from './walker.ts';
@@ -219,7 +220,7 @@ async function sealSince(
     const leftOut = pending.state === 'vanished' || pending.state === 'unreadable';
     if (linked && (leftOut || pending !== first)) {
       const origin = first.found.entry.link ?? first.found.entry.path;
-      firstNames.set(keyOf(origin), leftOut ? null : (entry.link ?? entry.path));
+      firstNames.set(latin1(origin), leftOut ? null : (entry.link ?? entry.path));
     }
     if (pending.state === 'vanished') {
       warn(`left out ${name}, which vanished while it was read`);
@@ -240,7 +241,7 @@ async function sealSince(
   async function follow(pending: Pending): Promise<Pending> {
     const { entry, file, linked } = pending.found;
     if (entry.type !== 'hardlink' || !entry.link) return pending;
-    const link = firstNames.get(keyOf(entry.link));
+    const link = firstNames.get(latin1(entry.link));
     if (link === undefined) return pending;
     if (link === null) return readAgain(pending);
     const again = newPending({ entry: { ...entry, link }, file, linked });
@@ -342,8 +343,4 @@ async function sealSince(
     totals.source += entry.size;
     options.onProgress({ bytesDone: totals.source, bytesTotal: 0, entriesDone: totals.entries });
   }
-}
-
-function keyOf(path: Uint8Array): string {
-  return Buffer.from(path).toString('latin1');
 }

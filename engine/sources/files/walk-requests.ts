@@ -1,5 +1,6 @@
 import type { FailureType } from '../../../policies/failure.ts';
 import type { Entry } from '../../artifact/index.ts';
+import { bytesOf, inTree, latin1 } from './raw-path.ts';
 import type { Found, WalkOptions } from './walk.ts';
 
 /** What goes to the thread that walks, and comes back. Raw bytes travel as Latin-1: a view would take all of its memory along. */
@@ -51,22 +52,9 @@ export function unposted({ entry, linked }: PostedFound, root: Buffer): Found {
       ...(link === undefined ? {} : { link: bytesOf(link) }),
       ...(xattrs ? { xattrs: each(xattrs, bytesOf) } : {}),
     },
-    file: fileOf(root, own),
+    file: inTree(root, own),
     linked,
   };
-}
-
-/** Where a path of the tree is. */
-export function fileOf(root: Buffer, path: Uint8Array): Buffer {
-  return path.length === 0 ? root : Buffer.concat([root, Buffer.of(0x2f), path]);
-}
-
-export function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-}
-
-export function bytesOf(text: string): Buffer {
-  return Buffer.from(text, 'latin1');
 }
 
 function each<A, B>(record: Record<string, A>, change: (value: A) => B): Record<string, B> {

@@ -3,11 +3,10 @@ import { parentPort } from 'node:worker_threads';
 import { isFailure } from '../../../policies/failure.ts';
 import { standBack } from '../../thread-priority.ts';
 import { readOwnerNames } from './names.ts';
+import { bytesOf, inTree } from './raw-path.ts';
 import { describe, type Found, walk } from './walk.ts';
 import {
-  bytesOf,
   endOfWalk,
-  fileOf,
   type Numbered,
   type PostedFound,
   posted,
@@ -42,7 +41,7 @@ async function more(): Promise<WalkReply> {
 
 /** Looks at a path once more; null when it is gone, or is no file by now. */
 function look(path: Buffer): PostedFound | null {
-  const file = fileOf(root, path);
+  const file = inTree(root, path);
   try {
     const stats = lstatSync(file, { bigint: true });
     if (!stats.isFile()) return null;
@@ -56,7 +55,7 @@ function look(path: Buffer): PostedFound | null {
 /** The code of the error that opening a file for reading ends with. */
 function openError(path: Buffer): string | undefined {
   try {
-    closeSync(openSync(fileOf(root, path), constants.O_RDONLY | constants.O_NOFOLLOW));
+    closeSync(openSync(inTree(root, path), constants.O_RDONLY | constants.O_NOFOLLOW));
     return undefined;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code ?? String(error);

@@ -5,6 +5,7 @@ import type { Entry, EntryType } from '../../artifact/index.ts';
 import { yieldToLoop } from './loop.ts';
 import { type OwnerNames, readOwnerNames } from './names.ts';
 import { readXattrs, splitDevice } from './posix.ts';
+import { bytesOf, inTree } from './raw-path.ts';
 
 export interface WalkOptions {
   root: string;
@@ -49,10 +50,10 @@ export async function* walk(options: WalkOptions): AsyncGenerator<Found> {
       paths.pop();
       continue;
     }
-    const name = Buffer.from(last, 'latin1');
+    const name = bytesOf(last);
     const parent = paths.at(-1) ?? Buffer.alloc(0);
-    const path = parent.length === 0 ? name : Buffer.concat([parent, Buffer.of(0x2f), name]);
-    const file = Buffer.concat([root, Buffer.of(0x2f), path]);
+    const path = parent.length === 0 ? name : inTree(parent, name);
+    const file = inTree(root, path);
     const verdict = selects(path.toString());
     if (verdict === 'no') continue;
     await breathe();

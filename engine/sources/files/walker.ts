@@ -1,8 +1,9 @@
 import { Worker } from 'node:worker_threads';
 import { Failure } from '../../../policies/failure.ts';
-import { assertAnswers, noteHanging, watchSilence } from '../../answering.ts';
+import { assertAnswers, noteHanging, signOf, watchSilence } from '../../answering.ts';
+import { latin1 } from './raw-path.ts';
 import type { Found, WalkOptions } from './walk.ts';
-import { endOfWalk, latin1, type Numbered, unposted, type WalkReply, type WalkRequest } from './walk-requests.ts';
+import { endOfWalk, type Numbered, unposted, type WalkReply, type WalkRequest } from './walk-requests.ts';
 
 /** Lists a tree by a thread of its own. */
 export interface Walker {
@@ -74,12 +75,7 @@ export function openWalker(
   worker.on('error', fail);
   const stopWatching = watchSilence(
     () => asked.keys().next().value,
-    (ms) => {
-      const { failure, returned } = noteHanging(options.root, ms);
-      worker.once('message', returned);
-      worker.once('exit', returned);
-      fail(failure);
-    },
+    (ms) => fail(noteHanging(options.root, ms, signOf(worker))),
     silentMaxMs,
   );
   const onAbort = () => fail(signal.reason);

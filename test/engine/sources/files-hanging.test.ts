@@ -55,6 +55,23 @@ test('a file that cannot be opened ends the job with its name; then the tree is 
   expect((await sealSource(place, source)).result.warnings).toEqual([]);
 });
 
+test('of files that are read together the folder is named that they share', async () => {
+  const root = path.join(dir, 'several');
+  mkdirSync(path.join(root, 'a/b'), { recursive: true });
+  for (const name of ['a/1', 'a/b/2', 'a/b/3']) writeFileSync(path.join(root, name), 'a line');
+  const pipe = path.join(root, 'a/b/2');
+  const source = createFilesSource(filesSource.parse({ name: 'docs', kind: 'files', path: root }));
+  const toPipe = (file: string) => {
+    if (file !== pipe) return;
+    rmSync(file);
+    execFileSync('mkfifo', [file]);
+  };
+  const error = await failureOf(sealSource(place, source, never, (writer) => beforeReading(writer, toPipe)));
+  expect(error.message).toContain(`${path.join(root, 'a')} does not answer`);
+  closeSync(openSync(pipe, constants.O_WRONLY));
+  await eventually(() => assertAnswers(root));
+});
+
 /** A thread whose first call takes four seconds, and which answers nothing. */
 const silent = new URL('data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000)');
 

@@ -21,7 +21,7 @@ import { signer, trusted } from '../../engine/catalog/points.ts';
 import { policyOf } from '../../policies/policies.ts';
 import { eventually } from '../../support/eventually.ts';
 import { plan as usualPlan } from '../../workflows/stand-ins.ts';
-import type { fileFaults, Planned } from './file-faults.ts';
+import type { fileFaults, Kind, Planned } from './file-faults.ts';
 
 export interface Outcome {
   /** What was called, in order. */
@@ -60,7 +60,7 @@ export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs>
       writeFileSync(path.join(tree, 'folder/small'), 'a line\n'.repeat(100));
       writeFileSync(path.join(tree, 'folder/empty'), '');
       symlinkSync('large', path.join(tree, 'link'));
-      const job = createJob(place, root);
+      const job = createJob(place, root, planned?.kind);
       try {
         faults.begin(root, planned);
         return await job();
@@ -75,7 +75,7 @@ export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs>
     },
   };
 
-  function createJob({ identity, recipient }: Awaited<ReturnType<typeof makePlace>>, root: string) {
+  function createJob({ identity, recipient }: Awaited<ReturnType<typeof makePlace>>, root: string, kind?: Kind) {
     const at = (...names: string[]) => path.join(root, ...names);
     const policy = policyOf({
       staging: { path: at('staging') },
@@ -179,7 +179,8 @@ export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs>
       outcome.calls = faults.calls();
       outcome.isStruck = faults.hasStruck();
       faults.end();
-      if (failures.some((said) => !/EIO|ENOSPC|does not answer/.test(said)))
+      const why = kind === 'hangs' ? /does not answer/ : /EIO|ENOSPC/;
+      if (failures.some((said) => !why.test(said)))
         problems.push(`a failure does not say why: ${failures.join(' | ')}`);
       if (failures.some((said) => !said.includes(root) && !said.includes(source)))
         problems.push(`a failure does not say where: ${failures.join(' | ')}`);
