@@ -23,6 +23,6 @@ RUN node workers/bundle-workflows.ts && node client/backupctl.ts --help > /dev/n
 VOLUME /data /staging
 ENV NODE_ENV=production
 # What workers/heap.ts says.
-ENV NODE_OPTIONS=--max-semi-space-size=4 MALLOC_ARENA_MAX=2 UV_THREADPOOL_SIZE=16
+ENV NODE_OPTIONS=--max-semi-space-size=1 MALLOC_ARENA_MAX=2 UV_THREADPOOL_SIZE=16
 ENTRYPOINT ["tini", "--"]
 CMD ["node", "workers/main.ts", "--role", "coordination", "--policy", "/etc/backup-coordinator/policy.yaml"]
