@@ -20,6 +20,10 @@ export class Fleet {
   private worker: { stop(): Promise<void> } | null = null;
   private jobs: WorkflowHandle[] = [];
   private round = 0;
+  /** The watch over jobs takes each of them to be running still. */
+  isWatchBlind = false;
+  /** No job's request reaches the coordinator. */
+  areRequestsHeld = false;
 
   private constructor(client: Client, native: NativeConnection) {
     this.client = client;
@@ -44,13 +48,21 @@ export class Fleet {
 
   async startWorker(): Promise<void> {
     const policy = policyOf({ limits: { backupSlots: 3, leaseTimeout: '6s' } });
+    const slots = createSlotActivities({ client: this.client, policy });
+    const lookUp = openRun(this.client);
     const worker = await Worker.create({
       connection: this.native,
       taskQueue: queues.coordination,
       ...(await bundledWorkflows(workflowsPath)),
       activities: {
-        ...createSlotActivities({ client: this.client, policy }),
-        ...createWatchHolders({ openRun: openRun(this.client) }),
+        ...slots,
+        requestSlot: async (wish: Parameters<typeof slots.requestSlot>[0]) => {
+          while (this.areRequestsHeld) await setTimeout(50);
+          return slots.requestSlot(wish);
+        },
+        ...createWatchHolders({
+          openRun: async (workflowId, runId) => (this.isWatchBlind ? runId : lookUp(workflowId, runId)),
+        }),
         noteStrain: async () => {},
       },
       shutdownGraceTime: 0,
@@ -164,6 +176,8 @@ export class Fleet {
     await Promise.all(open.flat().map((j) => j.terminate('the test is over')));
     await this.coordinator.terminate('the test is over');
     this.jobs = [];
+    this.isWatchBlind = false;
+    this.areRequestsHeld = false;
     this.round += 1;
   }
 }

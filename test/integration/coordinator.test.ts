@@ -207,6 +207,8 @@ describe('the coordinator', () => {
     await fleet.until((s) => s.holders.length === 3);
     const old = jobs.get('a');
     if (!old) throw new Error('a was started');
+    // Had the watch seen the reset first, the slot would have stayed with the job.
+    fleet.isWatchBlind = true;
     // Whoever comes meanwhile is first: the reset job has lost its turn.
     await fleet.coordinator.executeUpdate('pause', { args: [byNow] });
     await fleet.queueUp([{ source: 'first' }]);
@@ -220,6 +222,22 @@ describe('the coordinator', () => {
     await fleet.until((s) => s.holders.some((h) => h.source === 'a'));
     await job.signal('finish');
     expect(await job.result()).toEqual([2, 1]);
+  });
+
+  test('leaves the slot with a job that was reset to before it had asked, when the watch sees that first', async () => {
+    const jobs = await fleet.queueUp([{ source: 'a' }, { source: 'b' }, { source: 'c' }, { source: 'waiting' }]);
+    const old = jobs.get('a');
+    if (!old) throw new Error('a was started');
+    fleet.areRequestsHeld = true;
+    const job = await fleet.reset(old, 1);
+    const { runId } = await job.describe();
+    await fleet.until((s) => s.holders.some((h) => h.runId === runId));
+    fleet.areRequestsHeld = false;
+    await job.signal('finish');
+    expect(await job.result()).toEqual([]);
+    const status = await fleet.until((s) => s.holders.some((h) => h.source === 'waiting'));
+    expect(sources(status.holders)).toEqual(['b', 'c', 'waiting']);
+    expect(status).toMatchObject({ leasesFreed: 0, granted: 4, queue: [] });
   });
 
   test('learns after its predecessor was terminated who holds a slot, and has those ask who wait for one', async () => {

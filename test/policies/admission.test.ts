@@ -112,6 +112,10 @@ describe('jobs that go on though something was reset or forgotten', () => {
     expect(after.leasesFreed).toBe(0);
     expect(release(after, job('b'))).toBe(after);
     expect(names(release(after, job('b', { runId: 'run-2' })).holders)).toEqual(['a', 'c']);
+    // The run that goes on asks, for it was reset to before it had: it holds the slot already, and is told again.
+    const asks = job('b', { runId: 'run-2' });
+    expect(request(after, asks, now)).toBe(after);
+    expect(isHolder(after, asks)).toBe(true);
     expect(handOver(state, job('waits'), 'run-2').queue).toEqual([]);
     expect(handOver(state, job('nobody'), 'run-2')).toBe(state);
   });
