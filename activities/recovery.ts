@@ -116,7 +116,7 @@ export function createRecoveryActivities(deps: RecoveryDependencies) {
     keepRestore: (input: RestoreInput): Promise<void> =>
       runActivity('keep', async () => {
         await foldersOf(input);
-        if ('directory' in input.into) keepRestored(input.into.directory, jobOf());
+        if ('directory' in input.into) await keepRestored(input.into.directory, jobOf());
       }),
 
     /** Removes what attempts that were killed have left of the folders: nobody comes to do it for them. Idempotent. */

@@ -6,16 +6,26 @@ import { isWithin } from '../policies/within.ts';
 
 /**
  * A call to a file system may never return, such as one to a mount whose server has gone, and nothing brings back the
- * thread that made it. So calls to what is backed up are made by threads that may be lost, are waited for this long, and
- * what hangs is asked nothing more until it has answered. A folder to restore into is asked once by such a thread first.
+ * thread that made it. So calls to what is backed up, and to a folder restored into, are made by threads that may be lost,
+ * are waited for this long, and what hangs is asked nothing more until it has answered.
  */
 let silentMaxMs = 5 * 60_000;
+/** Work of many calls, or that waits for the disk to write all it was given. */
+let silentSlowMaxMs = 60 * 60_000;
 /** Looked at so often within that time: a process that stood still meanwhile has missed looks, not answers. */
 const looks = 10;
 
-/** Has whatever is begun from now on be waited for so long, in milliseconds. */
-export function limitSilence(ms: number): void {
+/** Has whatever is begun from now on be waited for so long, in milliseconds; slow work for longer. */
+export function limitSilence(ms: number, slowMs = 12 * ms): void {
   silentMaxMs = ms;
+  silentSlowMaxMs = slowMs;
+}
+
+/** Work that is waited for. */
+export interface UnderWay {
+  /** The same for the same work. */
+  id: unknown;
+  isSlow?: boolean;
 }
 
 /**
@@ -27,20 +37,21 @@ export function limitSilence(ms: number): void {
  * @returns ends the watch
  */
 export function watchSilence(
-  underWay: () => unknown,
+  underWay: () => UnderWay | undefined,
   onSilent: (ms: number) => void,
   maxMs = Number.POSITIVE_INFINITY,
 ): () => void {
   const ms = Math.min(silentMaxMs, maxMs);
+  const slowMs = Math.max(ms, silentSlowMaxMs);
   let last: unknown;
-  let same = 0;
+  let waitedMs = 0;
   const timer = setInterval(() => {
     const now = underWay();
-    same = now !== undefined && now === last ? same + 1 : 0;
-    last = now;
-    if (same < looks) return;
+    waitedMs = now !== undefined && now.id === last ? waitedMs + ms / looks : 0;
+    last = now?.id;
+    if (waitedMs < (now?.isSlow ? slowMs : ms)) return;
     clearInterval(timer);
-    onSilent(ms);
+    onSilent(waitedMs);
   }, ms / looks).unref();
   return () => clearInterval(timer);
 }
@@ -58,7 +69,9 @@ export function noteHanging(path: string, ms: number, returned: Promise<unknown>
   hanging.add(one);
   const forget = () => void hanging.delete(one);
   returned.then(forget, forget);
-  return unanswered(`${path} does not answer: a call to its file system has not returned for ${ms / 1000} s.`);
+  return unanswered(
+    `${path} does not answer: a call to its file system has not returned for ${Math.round(ms / 1000)} s.`,
+  );
 }
 
 /** When a thread that hangs says something again, or is no more. */
@@ -91,16 +104,21 @@ export async function assertTargetAnswers(
     const answer = look(folder).catch(() => {});
     const silence = Promise.withResolvers<never>();
     const stop = watchSilence(
-      () => folder,
+      () => ({ id: folder }),
       (waitedMs) => silence.reject(noteHanging(folder, waitedMs, answer)),
       ms,
     );
     await Promise.race([answer, silence.promise]).finally(stop);
   } catch (error) {
-    if (!isFailure(error)) throw error;
-    const next = 'See what is mounted there (stat -f, dmesg), or restore elsewhere.';
-    throw new Failure('TargetUnusable', error.message, { next, cause: error });
+    throw asTargetSilence(error);
   }
+}
+
+/** What says that something does not answer, as of a folder to restore into, where trying again by itself is no help. */
+export function asTargetSilence(error: unknown): unknown {
+  if (!isFailure(error, 'SourceUnreachable')) return error;
+  const next = 'See what is mounted there (stat -f, dmesg), or restore elsewhere. What was written there stays.';
+  return new Failure('TargetUnusable', error.message, { next, cause: error });
 }
 
 function unanswered(what: string): Failure {

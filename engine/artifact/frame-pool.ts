@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { isWithin } from '../../policies/within.ts';
 import { noteHanging, signOf, watchSilence } from '../answering.ts';
+import { type GivenUpData, giveUp, newGivenUp } from '../giving-up.ts';
 import type {
   Compared,
   CompareJob,
@@ -17,7 +18,7 @@ import type {
   Unpacked,
   UnpackJob,
 } from './frame-jobs.ts';
-import { endOfWork, portable } from './frame-post.ts';
+import { endOfWork, pathsOf, portable } from './frame-post.ts';
 
 /** Threads shared by all jobs of this process; they end once the last user has let go, or a while after it. */
 export interface FramePool {
@@ -62,6 +63,7 @@ interface Shared {
 
 interface Thread {
   worker: Worker;
+  givenUp: GivenUpData;
   running: Map<number, Waiting>;
   stopWatching(): void;
 }
@@ -134,17 +136,20 @@ async function end({ worker, stopWatching }: Thread): Promise<void> {
 }
 
 function startThread(pool: Shared): Thread {
+  const givenUp = newGivenUp();
   const worker = new Worker(new URL('./frame-thread.ts', import.meta.url), {
     // Only small objects live on a thread's heap; frames are outside of it.
     resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
     execArgv: ['--no-warnings'],
+    workerData: givenUp,
   });
   worker.unref();
   const thread: Thread = {
     worker,
+    givenUp,
     running: new Map(),
     stopWatching: watchSilence(
-      () => readingOf(thread)?.seq,
+      () => touching(thread),
       (ms) => abandon(pool, thread, ms),
     ),
   };
@@ -167,12 +172,11 @@ function startThread(pool: Shared): Thread {
   return thread;
 }
 
-/** What a thread reads from a source, if that is what it is at. */
-function readingOf({ running }: Thread): { seq: number; paths: string[] } | undefined {
+/** The job that a thread is at, if it reads or writes files, and which. */
+function touching({ running }: Thread): { id: number; paths: string[] } | undefined {
   const job = running.values().next().value?.job;
-  if (job?.kind !== 'pack') return undefined;
-  const paths = job.pieces.flatMap((p) => (p.kind === 'file' ? [Buffer.from(p.path).toString()] : []));
-  return paths.length === 0 ? undefined : { seq: job.seq, paths };
+  const paths = job ? pathsOf(job).map((path) => Buffer.from(path).toString()) : [];
+  return job && paths.length > 0 ? { id: job.seq, paths } : undefined;
 }
 
 /** The one file, or the folder that several share: which of them hangs nobody knows. */
@@ -184,9 +188,10 @@ function placeOf([first = '', ...others]: string[]): string {
 
 /** A thread in a call that never returns is lost with its jobs; another takes its place. It ends if it comes back after all. */
 function abandon(pool: Shared, thread: Thread, ms: number): void {
-  const { worker, running } = thread;
+  const { worker, running, givenUp } = thread;
+  giveUp(givenUp);
   const returned = signOf(worker);
-  const failure = noteHanging(placeOf(readingOf(thread)?.paths ?? []), ms, returned);
+  const failure = noteHanging(placeOf(touching(thread)?.paths ?? []), ms, returned);
   const letGo = () => worker.postMessage(endOfWork);
   returned.then(letGo, letGo);
   pool.threads = pool.threads.filter((t) => t !== thread);

@@ -37,14 +37,28 @@ export function buffersOf(job: ThreadJob): Set<ArrayBuffer> {
   return new Set(viewsOf(job).flatMap(({ buffer }) => (types.isArrayBuffer(buffer) ? [buffer] : [])));
 }
 
+/** The files that a job reads or writes; raw bytes. */
+export function pathsOf(job: ThreadJob): Uint8Array[] {
+  switch (job.kind) {
+    case 'unpack':
+      return job.blocks.flatMap((b) => (b.target ? [b.target.path] : []));
+    case 'examine':
+      return [];
+    case 'compare':
+      return job.blocks.map((b) => b.path);
+    case 'pack':
+      return job.pieces.flatMap((p) => (p.kind === 'file' ? [p.path] : []));
+  }
+}
+
 function viewsOf(job: ThreadJob): Uint8Array[] {
   switch (job.kind) {
     case 'unpack':
-      return [job.compressed, ...job.blocks.flatMap((b) => (b.target ? [b.target.path] : []))];
+      return [job.compressed, ...pathsOf(job)];
     case 'examine':
       return [job.bytes];
     case 'compare':
-      return job.blocks.map((b) => b.path);
+      return pathsOf(job);
     case 'pack':
       return job.pieces.flatMap((p) => (p.kind === 'bytes' ? [p.bytes] : p.kind === 'file' ? [p.path] : []));
   }

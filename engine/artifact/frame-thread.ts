@@ -14,6 +14,7 @@ import { parentPort } from 'node:worker_threads';
 import { constants as zlib, zstdDecompressSync } from 'node:zlib';
 import { setMtimeOf } from '../file-times.ts';
 import { giveBack, ownMemoryMin } from '../give-back.ts';
+import { assertExpected } from '../giving-up.ts';
 import { standBack } from '../thread-priority.ts';
 import { beginWriting } from '../write-behind.ts';
 import type { Run } from './blocks.ts';
@@ -175,6 +176,7 @@ function unpack(job: UnpackJob): ThreadReply {
       }
       const { target } = block;
       if (!target) continue;
+      assertExpected();
       const path = asBuffer(target.path).toString('latin1');
       if (open.fd < 0 || open.path !== path) {
         close();
@@ -230,6 +232,7 @@ function compare({ seq, blocks, writeBehind }: CompareJob): ThreadReply {
   const problems: BlockProblem[] = [];
   for (const [i, { path, fileOffset, bytes, sha256: expected, own }] of blocks.entries()) {
     try {
+      assertExpected();
       const fd = openSync(asBuffer(path), constants.O_RDONLY | constants.O_NOFOLLOW);
       closing(fd, () => {
         const got = readWhole(fd, input.subarray(0, bytes), fileOffset);

@@ -4,8 +4,8 @@ import { createPostgresLogicalSource } from './postgres-logical/index.ts';
 import { createPostgresPhysicalSource } from './postgres-physical/index.ts';
 import type { Source } from './source.ts';
 
-export { discardRestored, keepRestored } from './files/claim.ts';
 export { createFilesSource } from './files/index.ts';
+export { discardRestored, keepRestored } from './files/target.ts';
 export { withHooks } from './hooks.ts';
 export { restoreUri } from './postgres/restore-target.ts';
 export { createPostgresLogicalSource } from './postgres-logical/index.ts';

@@ -8,12 +8,12 @@ test('silence is the same work under way for long, not work that goes on, nor no
   let serial = 0;
   const stops = [
     watchSilence(
-      () => 'the same',
+      () => ({ id: 'the same' }),
       () => told.push('the same'),
       200,
     ),
     watchSilence(
-      () => serial++,
+      () => ({ id: serial++ }),
       () => told.push('always another'),
       200,
     ),

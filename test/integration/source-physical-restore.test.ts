@@ -229,7 +229,7 @@ describe('a place to restore into', () => {
     expect(said.warnings).toEqual([`the tablespace that lay in ${cluster.tablespace} now lies in ${fast}`]);
     expect(await restore('a')).toEqual(said);
     expect(marked()).toEqual([1, 1]);
-    keepRestored(into, 'a');
+    await keepRestored(into, 'a');
     expect(marked()).toEqual([0, 0]);
     expect(await failureOf(restore('a'))).toMatchObject({ type: 'TargetNotEmpty' });
     rmSync(path.join(cluster.dir, 'job'), { recursive: true });

@@ -1,18 +1,6 @@
-import {
-  chmodSync,
-  closeSync,
-  constants,
-  existsSync,
-  lchownSync,
-  linkSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  symlinkSync,
-} from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
+import { assertAnswers, asTargetSilence } from '../../answering.ts';
 import {
   type Block,
   type Entry,
@@ -22,13 +10,12 @@ import {
   type FileOwn,
   type PointReader,
 } from '../../artifact/index.ts';
-import { setMtime } from '../../file-times.ts';
 import type { RestoreOptions, RestoreResult } from '../source.ts';
-import { type Claim, claimFolder, takeOver, wholeBefore } from './claim.ts';
-import { assertReal, createGuard } from './inside.ts';
+import { createGuard } from './guard.ts';
 import { yieldToLoop } from './loop.ts';
-import { makeNode, setXattr } from './posix.ts';
+import { createPlacing } from './place.ts';
 import { inTree, latin1 } from './raw-path.ts';
+import { openTarget, stagedTarget, type Target } from './target.ts';
 import { createUnfinished } from './unfinished.ts';
 import { createFilter } from './walk.ts';
 
@@ -64,60 +51,22 @@ export async function restoreTree(
 ): Promise<RestoreResult> {
   const into = path.resolve(options.into);
   const job = options.job ?? null;
-  const before = wholeBefore(into, job);
-  if (before) return before;
-  const claims = new Map<string, Claim>();
+  let target: Target | null = null;
   try {
-    for (const folder of [into, ...(placement.elsewhere?.values() ?? [])]) {
-      const left = await takeOver(folder, job);
-      const existed = await prepare(folder);
-      claims.set(folder, claimFolder(folder, left?.existed ?? existed, job));
-    }
-    const written = await write(point, into, options, placement);
+    // A restore that is no job's is one of our own, on the staging disk.
+    target = job === null ? stagedTarget() : openTarget(into);
+    const before = await target.call('claim', { folders: [into, ...(placement.elsewhere?.values() ?? [])], job });
+    if (before) return before;
+    const written = await write(point, into, options, placement, target);
     const restored = placement.complete ? await placement.complete(written) : written;
-    await claims.get(into)?.finish(
-      restored,
-      [...claims.keys()].filter((folder) => folder !== into),
-    );
+    await target.call('finish', restored);
     return restored;
   } catch (error) {
-    for (const claim of [...claims.values()].reverse()) await claim.undo();
+    // What does not answer is asked nothing; whoever cleans up later does.
+    if (job === null || doesAnswer(into)) await target?.call('undo', undefined);
     throw asTargetFailure(error, into);
-  }
-}
-
-async function prepare(into: string): Promise<boolean> {
-  try {
-    const there = readdirSync(into);
-    if (there.length === 0) return true;
-    const some = there.slice(0, 5).join(', ') + (there.length > 5 ? ', …' : '');
-    throw new Failure(
-      'TargetNotEmpty',
-      `${into} is not empty: it holds ${there.length} ${there.length === 1 ? 'thing' : 'things'} (${some}).`,
-      {
-        next: 'Restore into a new or empty folder; nothing was written.',
-      },
-    );
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw asTargetFailure(error, into);
-    try {
-      await makeFolder(into);
-    } catch (mkdirError) {
-      throw asTargetFailure(mkdirError, into);
-    }
-    return false;
-  }
-}
-
-/** With those above it. Node's own `recursive` never comes back where a folder cannot be, such as below /proc. */
-async function makeFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { mode: 0o700 });
-  } catch (error) {
-    const above = path.dirname(folder);
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || existsSync(above)) throw error;
-    await makeFolder(above);
-    await mkdir(folder, { mode: 0o700 });
+  } finally {
+    target?.close();
   }
 }
 
@@ -126,6 +75,7 @@ async function write(
   into: string,
   options: RestoreOptions,
   { elsewhere, owner, writeBehind = false, keptBytes }: Placement,
+  target: Target,
 ): Promise<RestoreResult> {
   const filtered = options.paths !== undefined && options.paths.length > 0;
   const filter = createFilter(options.paths ?? [], []);
@@ -133,6 +83,13 @@ async function write(
   const wanted = (entry: Entry) => selects(entry.path);
   const result: RestoreResult = { entries: 0, bytes: 0, warnings: [] };
   const { place, moved } = createPlaces(into, elsewhere ?? new Map());
+  const at = (p: Uint8Array) => latin1(place(p));
+  const placing = createPlacing(
+    (steps) => target.call('place', steps),
+    (line) => {
+      if (result.warnings.length < 100) result.warnings.push(line);
+    },
+  );
   const breathe = yieldToLoop();
   const isRoot = process.getuid?.() === 0;
   /** What the pass over contents leaves to be finished. */
@@ -147,14 +104,14 @@ async function write(
       guard(entry);
       await breathe();
       if (!wanted(entry)) continue;
-      if (filtered) await makeParents(into, entry.path);
+      if (filtered) await placeParent(entry.path);
       result.entries++;
       let isFinished = false;
       switch (entry.type) {
         case 'directory':
-          if (moved(entry.path)) symlinkSync(place(entry.path), inTree(into, entry.path));
-          // Not by this thread itself: the file system may wait for its journal.
-          else if (entry.path.length > 0) await mkdir(place(entry.path), { mode: 0o700, recursive: filtered });
+          if (moved(entry.path))
+            await placing.add({ do: 'symlink', at: latin1(inTree(into, entry.path)), to: at(entry.path) });
+          else if (entry.path.length > 0) await placing.add({ do: 'folder', at: at(entry.path), isDeep: filtered });
           break;
         case 'file':
           isFinished = yield* blocksOf(entry, place(entry.path), ownOf(entry));
@@ -165,10 +122,12 @@ async function write(
           }
           break;
         case 'symlink':
-          symlinkSync(Buffer.from(entry.link ?? ''), place(entry.path));
+          await placing.add({ do: 'symlink', at: at(entry.path), to: latin1(entry.link ?? Buffer.alloc(0)) });
           break;
-        default:
-          makeNode(place(entry.path), entry.type, entry.mode, entry.rdev ?? { major: 0, minor: 0 });
+        default: {
+          const { type, mode, rdev = { major: 0, minor: 0 } } = entry;
+          await placing.add({ do: 'node', at: at(entry.path), type, mode, rdev });
+        }
       }
       if (!isFinished) unfinished.add(entry);
     }
@@ -182,6 +141,7 @@ async function write(
   ): AsyncGenerator<ExtractTarget, boolean> {
     let fileOffset = 0;
     let isFinished = false;
+    await placing.settleFolders();
     for await (const block of entry.blocks) {
       const target = { block, path: file, fileOffset, sparse: entry.sparse && !entry.streamed ? entry.size : null };
       isFinished = own !== undefined && isWhole(block, entry);
@@ -197,8 +157,14 @@ async function write(
     // Files with content are made by the threads that write it: made here, every one would wait for its folder's lock
     // while they hold it.
     if (fileOffset > 0) return isFinished;
-    closeSync(openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
+    await placing.add({ do: 'empty file', at: latin1(file) });
     return false;
+  }
+
+  /** Of some paths only, a folder may not have been asked for, and hold what was. */
+  async function placeParent(p: Uint8Array): Promise<void> {
+    const end = Buffer.from(p).lastIndexOf(0x2f);
+    if (end > 0) await placing.add({ do: 'folder', at: latin1(inTree(into, p.subarray(0, end))), isDeep: true });
   }
 
   const onProgress = (bytes: number) => {
@@ -230,38 +196,37 @@ async function write(
   /** Second pass: links, and everything but content. A folder's own comes after all it holds. */
   async function finish(): Promise<void> {
     const open: { entry: Entry; prefix: Buffer }[] = [];
-    const leave = (next: Uint8Array | null) => {
+    const leave = async (next: Uint8Array | null) => {
       for (let last = open.at(-1); last; last = open.at(-1)) {
         const inside =
           next && (last.prefix.length === 0 || Buffer.from(next).subarray(0, last.prefix.length).equals(last.prefix));
         if (inside) return;
         open.pop();
-        const folder = place(last.entry.path);
-        apply(last.entry, folder);
+        await apply(last.entry, place(last.entry.path));
       }
     };
     for await (const entry of left()) {
       options.signal.throwIfAborted();
       await breathe();
-      leave(entry.path);
+      await leave(entry.path);
       const file = place(entry.path);
       if (entry.type === 'directory') {
-        if (!filtered || lexists(file)) open.push({ entry, prefix: prefixOf(entry.path) });
+        open.push({ entry, prefix: prefixOf(entry.path) });
         continue;
       }
       const heir = orphans.get(latin1(entry.path));
-      if (heir) apply(entry, place(heir));
+      if (heir) await apply(entry, place(heir));
       if (!wanted(entry)) continue;
       if (entry.type !== 'hardlink') {
-        apply(entry, file);
+        await apply(entry, file);
         continue;
       }
       const first = place(orphans.get(latin1(entry.link ?? Buffer.alloc(0))) ?? entry.link ?? Buffer.alloc(0));
       if (first.equals(file)) continue;
-      assertReal(into, first);
-      linkSync(first, file);
+      await placing.add({ do: 'link', at: latin1(file), first: latin1(first), root: at(Buffer.alloc(0)) });
     }
-    leave(null);
+    await leave(null);
+    await placing.settle();
   }
 
   /** What is left for the second pass. Of some paths only, all is looked at again: some stand in for others. */
@@ -285,25 +250,18 @@ async function write(
     return { owner: isRoot ? { uid, gid } : null, mode: entry.mode, mtimeNs: entry.mtimeNs };
   }
 
-  function apply(entry: Entry, file: Buffer): void {
-    if (isRoot) {
-      const { uid, gid } = owner ?? entry;
-      lchownSync(file, uid, gid);
-      if (moved(entry.path)) lchownSync(inTree(into, entry.path), uid, gid);
-    }
-    // Before the mode, which may forbid it to all but root.
-    for (const [name, value] of Object.entries(entry.xattrs ?? {})) {
-      try {
-        setXattr(file, name, value);
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        if (!['ENOTSUP', 'EOPNOTSUPP', 'EPERM'].includes(code ?? '')) throw error;
-        if (result.warnings.length < 100)
-          result.warnings.push(`${file.toString()}: ${name} could not be set (${code})`);
-      }
-    }
-    if (entry.type !== 'symlink') chmodSync(file, entry.mode);
-    setMtime(file, entry.mtimeNs);
+  async function apply(entry: Entry, file: Buffer): Promise<void> {
+    const { type, mode, mtimeNs } = entry;
+    const { uid, gid } = owner ?? entry;
+    await placing.add({
+      do: 'own',
+      at: latin1(file),
+      ...{ type, mode, mtimeNs, owner: isRoot ? { uid, gid } : null },
+      xattrs: Object.fromEntries(Object.entries(entry.xattrs ?? {}).map(([name, value]) => [name, latin1(value)])),
+      alias: moved(entry.path) ? latin1(inTree(into, entry.path)) : null,
+      // Of some paths only, most folders are not there.
+      isOptional: filtered && type === 'directory',
+    });
   }
 }
 
@@ -335,18 +293,18 @@ function prefixOf(p: Uint8Array): Buffer {
   return p.length === 0 ? Buffer.alloc(0) : Buffer.concat([p, Buffer.from('/')]);
 }
 
-async function makeParents(into: string, p: Uint8Array): Promise<void> {
-  const end = Buffer.from(p).lastIndexOf(0x2f);
-  if (end <= 0) return;
-  const parent = inTree(into, p.subarray(0, end));
-  await mkdir(parent, { recursive: true, mode: 0o700 });
+function doesAnswer(folder: string): boolean {
+  try {
+    assertAnswers(folder);
+    return true;
+  } catch (error) {
+    if (isFailure(error)) return false;
+    throw error;
+  }
 }
 
-function lexists(file: Buffer): boolean {
-  return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
-}
-
-function asTargetFailure(error: unknown, into: string): unknown {
+function asTargetFailure(thrown: unknown, into: string): unknown {
+  const error = asTargetSilence(thrown);
   const { code } = error as NodeJS.ErrnoException;
   if (isFailure(error) || code === undefined || code === 'ABORT_ERR' || !/^E[A-Z]+$/.test(code)) return error;
   return new Failure('TargetUnusable', `The restore into ${into} failed: ${String(error)}.`, {

@@ -1,9 +1,8 @@
-import { Worker } from 'node:worker_threads';
-import { Failure } from '../../../policies/failure.ts';
-import { assertAnswers, noteHanging, signOf, watchSilence } from '../../answering.ts';
+import { openSideThread, type SideThread } from '../../side-thread.ts';
+import { type PostedFound, unposted } from './posted.ts';
 import { latin1 } from './raw-path.ts';
 import type { Found, WalkOptions } from './walk.ts';
-import { endOfWalk, type Numbered, unposted, type WalkReply, type WalkRequest } from './walk-requests.ts';
+import type { WalkCalls } from './walk-thread.ts';
 
 /** Lists a tree by a thread of its own. */
 export interface Walker {
@@ -24,12 +23,9 @@ export interface WalkerOptions {
   silentMaxMs?: number;
 }
 
-interface Asked {
-  resolve(reply: WalkReply): void;
-  reject(error: unknown): void;
-}
-
 const threadScript = new URL('./walk-thread.ts', import.meta.url);
+/** Enough for some millions of names in one folder; a usual tree takes up next to nothing of it. */
+const memory = { old: 512, young: 4 };
 
 /**
  * Throws SourceUnreachable where the tree does not answer. What is asked throws it as well, once nothing has come for
@@ -40,82 +36,29 @@ export function openWalker(
   signal: AbortSignal,
   { script = threadScript, silentMaxMs }: WalkerOptions = {},
 ): Walker {
-  assertAnswers(options.root);
   const root = Buffer.from(options.root);
-  const worker = new Worker(script, {
-    // Enough for some millions of names in one folder; a usual tree takes up next to nothing of it.
-    resourceLimits: { maxOldGenerationSizeMb: 512, maxYoungGenerationSizeMb: 4 },
-    execArgv: ['--no-warnings'],
-  });
-  const asked = new Map<number, Asked>();
-  let nextId = 0;
-  let lost: { error: unknown } | null = null;
-  const fail = (error: unknown) => {
-    lost ??= { error };
-    for (const { reject } of asked.values()) reject(error);
-    asked.clear();
-    worker.unref();
-  };
-  const ask = <K extends WalkReply['kind']>(kind: K, request: WalkRequest): Promise<Extract<WalkReply, { kind: K }>> =>
-    new Promise((resolve, reject) => {
-      if (lost) return reject(lost.error);
-      const id = nextId++;
-      const answered = (reply: WalkReply) =>
-        reply.kind === kind ? resolve(reply as Extract<WalkReply, { kind: K }>) : reject(asError(reply));
-      asked.set(id, { resolve: answered, reject });
-      worker.ref();
-      worker.postMessage({ ...request, id } satisfies Numbered<WalkRequest>);
-    });
-  worker.on('message', ({ id, ...reply }: Numbered<WalkReply>) => {
-    const waiting = asked.get(id);
-    asked.delete(id);
-    if (asked.size === 0) worker.unref();
-    waiting?.resolve(reply as WalkReply);
-  });
-  worker.on('error', fail);
-  const stopWatching = watchSilence(
-    () => asked.keys().next().value,
-    (ms) => fail(noteHanging(options.root, ms, signOf(worker))),
-    silentMaxMs,
-  );
-  const onAbort = () => fail(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  const ahead = <T>(promise: Promise<T>): Promise<T> => {
+  const thread: SideThread<WalkCalls> = openSideThread({ script, folder: options.root, memory, signal, silentMaxMs });
+  const more = () => {
+    const batch = thread.call('more', undefined);
     // Whoever waits for it is told; nobody may.
-    promise.catch(() => {});
-    return promise;
+    batch.catch(() => {});
+    return batch;
   };
+  const own = (found: PostedFound | null) => found && unposted(found, root);
 
   return {
     async *found() {
-      await ask('begun', { kind: 'begin', options });
-      for (let next = ahead(ask('found', { kind: 'more' })); ; ) {
+      await thread.call('begin', options);
+      for (let next = more(); ; ) {
         const { found, warnings, isLast } = await next;
-        if (!isLast) next = ahead(ask('found', { kind: 'more' }));
+        if (!isLast) next = more();
         for (const line of warnings) warn(line);
         for (const one of found) yield unposted(one, root);
         if (isLast) return;
       }
     },
-    async look({ entry }) {
-      const { found } = await ask('looked', { kind: 'look', path: latin1(entry.path) });
-      return found && unposted(found, root);
-    },
-    openError: async ({ entry }) => (await ask('opened', { kind: 'open', path: latin1(entry.path) })).errno,
-    close() {
-      stopWatching();
-      signal.removeEventListener('abort', onAbort);
-      worker.postMessage(endOfWalk);
-      fail(new Error('the walk is over'));
-    },
+    look: async ({ entry }) => own(await thread.call('look', latin1(entry.path))),
+    openError: ({ entry }) => thread.call('openError', latin1(entry.path)),
+    close: () => thread.close(),
   };
-}
-
-function asError(reply: WalkReply): Error {
-  if (reply.kind !== 'failed') return new TypeError(`${reply.kind} is no answer to that`);
-  const { failure, message, errno } = reply;
-  return failure
-    ? new Failure(failure.type, message, { next: failure.next })
-    : Object.assign(new Error(message), { code: errno });
 }

@@ -1,11 +1,21 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { assertAnswers, limitSilence } from '../../../engine/answering.ts';
 import { openWalker } from '../../../engine/sources/files/walker.ts';
-import { createFilesSource } from '../../../engine/sources/index.ts';
+import { createFilesSource, discardRestored } from '../../../engine/sources/index.ts';
 import { filesSource } from '../../../policies/policy.ts';
 import { eventually } from '../../support/eventually.ts';
 import { failureOf, makePlace, type Place } from '../artifact/sealing.ts';
@@ -92,4 +102,36 @@ test('a folder that cannot be listed ends the job, and so does an abort while it
   walker.close();
   expect(() => openWalker(options, never)).toThrow('is asked nothing');
   await eventually(() => assertAnswers(root));
+});
+
+test('a folder restored into that does not answer any more ends the restore, and is left alone until it answers', async () => {
+  const root = path.join(dir, 'shop');
+  mkdirSync(path.join(root, 'sub'), { recursive: true });
+  writeFileSync(path.join(root, 'sub/report'), 'a line');
+  const source = createFilesSource(filesSource.parse({ name: 'docs', kind: 'files', path: root }));
+  const { reader } = await sealSource(place, source);
+  const into = path.join(dir, 'restored');
+  const options = { into, job: 'restore/docs/1', signal: never, onProgress: () => {} };
+  // The folder of the file is there once the file's content is asked for: a pipe takes its place.
+  const readInOrder = async (index: number) => {
+    const artifact = await reader.artifact(index);
+    await eventually(() => expect(existsSync(path.join(into, 'sub'))).toBe(true));
+    execFileSync('mkfifo', [path.join(into, 'sub/report')]);
+    return artifact;
+  };
+  await expect(source.restore({ ...reader, artifact: readInOrder }, options)).rejects.toMatchObject({
+    type: 'TargetUnusable',
+    message: expect.stringContaining(`${path.join(into, 'sub/report')} does not answer`),
+    next: expect.stringContaining('What was written there stays'),
+  });
+  const unusable = { type: 'TargetUnusable', message: expect.stringContaining('is asked nothing') };
+  expect(await failureOf(source.restore(reader, options))).toMatchObject(unusable);
+  expect(await failureOf(discardRestored(into, options.job))).toMatchObject(unusable);
+
+  closeSync(openSync(path.join(into, 'sub/report'), constants.O_RDONLY | constants.O_NONBLOCK));
+  await eventually(() => assertAnswers(into));
+  await discardRestored(into, options.job);
+  expect(existsSync(into)).toBe(false);
+  await source.restore(reader, options);
+  expect(readFileSync(path.join(into, 'sub/report'), 'utf8')).toBe('a line');
 });

@@ -173,6 +173,8 @@ function meddleAsync(
     // A handle's own errors name no file.
     const said = table === fs.promises ? (file ?? '') : '';
     if (kind === 'EIO') throw failing('EIO', name, said);
+    // By another thread, as the call itself would be.
+    if (kind === 'hangs') await Atomics.waitAsync(numbers, letGo, numbers[letGo] ?? 0).value;
     const done = await real.apply(this, kind?.startsWith('half') ? halved(name, args) : args);
     if (table === fs.promises && name === 'open' && file !== undefined) filesByHandle.set(done as object, file);
     if (kind === 'half, then ENOSPC') throw failing('ENOSPC', name, said);
@@ -203,7 +205,7 @@ function meddleCallback(name: string): void {
 for (const name of [
   ...['openSync', 'closeSync', 'readSync', 'writeSync', 'fstatSync', 'ftruncateSync', 'fchmodSync', 'fchownSync'],
   ...['lstatSync', 'readdirSync', 'readlinkSync', 'mkdirSync', 'linkSync', 'symlinkSync', 'chmodSync', 'lchownSync'],
-  ...['readFileSync', 'writeFileSync', 'rmSync'],
+  ...['readFileSync', 'writeFileSync', 'rmSync', 'renameSync', 'rmdirSync'],
 ])
   meddleSync(name);
 for (const name of ['open', 'read', 'write', 'close']) meddleCallback(name);
@@ -225,7 +227,7 @@ if (threads.isMainThread) {
   const Meddled = class extends Plain {
     constructor(file: string | URL, options: ConstructorParameters<typeof Plain>[1] = {}) {
       const execArgv = [...(options.execArgv ?? []), '--import', import.meta.url];
-      super(file, { ...options, execArgv, workerData: { memory } });
+      super(file, { ...options, execArgv, workerData: { ...options.workerData, memory } });
     }
   };
   replace(threads as { Worker: typeof Plain }, 'Worker', Meddled);

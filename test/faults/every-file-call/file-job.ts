@@ -46,7 +46,7 @@ const signal = new AbortController().signal;
 
 /** @param faults loaded before this module, so that it has its hands on all that this one uses */
 export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs> {
-  limitSilence(2_000);
+  limitSilence(2_000, 3_000);
   const place = await makePlace();
   const dir = mkdtempSync(path.join(tmpdir(), 'file-calls-'));
   let serial = 0;
@@ -167,6 +167,8 @@ export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs>
         into: { directory: at('restored') },
       };
       if ((await step('restorePoint', recovery.restorePoint, asked)) === null) {
+        faults.release();
+        await eventually(() => assertAnswers(at('restored')));
         await step('discardRestore', recovery.discardRestore, asked);
         const left = namesIn(root).includes('restored') ? namesIn(at('restored')) : [];
         if (left.length > 0) problems.push(`a restore that failed leaves ${left.join()}`);
