@@ -18,7 +18,7 @@ import type {
   Unpacked,
   UnpackJob,
 } from './frame-jobs.ts';
-import { endOfWork, pathsOf, portable } from './frame-post.ts';
+import { endOfWork, pathsOf, portable, wasHandedOver } from './frame-post.ts';
 
 /** Threads shared by all jobs of this process; they end once the last user has let go, or a while after it. */
 export interface FramePool {
@@ -186,7 +186,10 @@ function placeOf([first = '', ...others]: string[]): string {
   return place;
 }
 
-/** A thread in a call that never returns is lost with its jobs; another takes its place. It ends if it comes back after all. */
+/**
+ * A thread in a call that never returns is lost; another takes its place, and those of its jobs that it has not begun, as far
+ * as their bytes were not handed over to it. It ends if it comes back after all.
+ */
 function abandon(pool: Shared, thread: Thread, ms: number): void {
   const { worker, running, givenUp } = thread;
   giveUp(givenUp);
@@ -195,7 +198,11 @@ function abandon(pool: Shared, thread: Thread, ms: number): void {
   const letGo = () => worker.postMessage(endOfWork);
   returned.then(letGo, letGo);
   pool.threads = pool.threads.filter((t) => t !== thread);
-  for (const { reject } of running.values()) reject(failure);
+  const [hung, ...behind] = running.values();
+  hung?.reject(failure);
+  const isHere = ({ job }: Waiting) => !wasHandedOver(job);
+  for (const { reject } of behind.filter((w) => !isHere(w))) reject(failure);
+  pool.queue.unshift(...behind.filter(isHere));
   running.clear();
   worker.unref();
   feed(pool);

@@ -32,6 +32,11 @@ export function portable<T extends ThreadJob>(job: T): { job: T; transfer: Array
   return { job: withViews(job, move), transfer: [...transfer] };
 }
 
+/** Whether some of a job's bytes went with it when it was posted. */
+export function wasHandedOver(job: ThreadJob): boolean {
+  return viewsOf(job).some(({ buffer }) => types.isArrayBuffer(buffer) && buffer.detached);
+}
+
 /** The memory that a job which arrived brought along. */
 export function buffersOf(job: ThreadJob): Set<ArrayBuffer> {
   return new Set(viewsOf(job).flatMap(({ buffer }) => (types.isArrayBuffer(buffer) ? [buffer] : [])));

@@ -1,8 +1,20 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { expect, test } from '@jest/globals';
+import { assertAnswers, limitSilence } from '../../../engine/answering.ts';
 import { acquireFramePool, keepFrameThreads } from '../../../engine/artifact/frame-pool.ts';
 import { niceness } from '../../../engine/thread-priority.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -98,5 +110,34 @@ test('the threads stand back behind the one that sends heartbeats', async () => 
     expect(nicenessOf(String(process.pid))).toBe(own);
   } finally {
     await pool.release();
+  }
+});
+
+test('a thread that hangs loses the job it is at, and what was handed over to it; its other jobs go to the next thread', async () => {
+  limitSilence(1_000);
+  const dir = mkdtempSync(path.join(tmpdir(), 'frame-pool-'));
+  const file = path.join(dir, 'file');
+  writeFileSync(file, 'a line');
+  const pipe = path.join(dir, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const pool = acquireFramePool();
+  const identity = { size: 6, mtimeNs: '0', ctimeNs: '0', dev: '0', ino: '0' };
+  const read = (from: string) =>
+    pool.pack({ pieces: [{ kind: 'file', path: Buffer.from(from), offset: 0, bytes: 6, expect: identity }] });
+  const bytes = () => pool.pack({ pieces: [{ kind: 'bytes', bytes: Buffer.alloc(1_000_000), hash: false }] });
+  try {
+    // Whoever opens a pipe to read from it waits for somebody to write. Each thread has one, and as many jobs behind them.
+    const hanging = Array.from({ length: pool.threads }, () => read(pipe));
+    const behind = Array.from({ length: pool.threads }, (_, i) => (i % 2 === 0 ? read(file) : bytes()));
+    const later = [read(file), bytes()];
+    const ends = await Promise.allSettled([...hanging, ...behind, ...later]);
+    const told = ends.map((end) => (end.status === 'fulfilled' ? end.value.contentBytes : end.reason.type));
+    const lost = 'SourceUnreachable';
+    expect(told).toEqual([...hanging.map(() => lost), ...behind.map((_, i) => (i % 2 === 0 ? 6 : lost)), 6, 1_000_000]);
+  } finally {
+    for (let i = 0; i < pool.threads; i++) closeSync(openSync(pipe, constants.O_RDWR));
+    await eventually(() => assertAnswers(dir));
+    await pool.release();
+    rmSync(dir, { recursive: true });
   }
 });
