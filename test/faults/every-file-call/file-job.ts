@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ApplicationFailure } from '@temporalio/common';
@@ -7,7 +7,7 @@ import { createRecoveryActivities } from '../../../activities/recovery.ts';
 import { createTransferActivities } from '../../../activities/transfer.ts';
 import { createValidationActivities } from '../../../activities/validation.ts';
 import { assertAnswers, limitSilence } from '../../../engine/answering.ts';
-import { openPoint, verifyPoint } from '../../../engine/artifact/index.ts';
+import { keepFrameThreads, openPoint, verifyPoint } from '../../../engine/artifact/index.ts';
 import type { Catalog } from '../../../engine/catalog/index.ts';
 import { createFilesSource } from '../../../engine/sources/index.ts';
 import { createDirectoryStore, type PutSource, type Store } from '../../../engine/stores/index.ts';
@@ -46,9 +46,12 @@ const signal = new AbortController().signal;
 
 /** @param faults loaded before this module, so that it has its hands on all that this one uses */
 export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs> {
-  limitSilence(2_000, 3_000);
+  limitSilence(2_000, 2_000);
+  // Starting them takes longer than all that they do here.
+  keepFrameThreads(60_000);
   const place = await makePlace();
-  const dir = mkdtempSync(path.join(tmpdir(), 'file-calls-'));
+  // In memory, where there is such a place: syncing a file system waits for what everybody has written there.
+  const dir = mkdtempSync(path.join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'file-calls-'));
   let serial = 0;
   return {
     async run(planned) {
@@ -70,6 +73,7 @@ export async function openFileJobs(faults: typeof fileFaults): Promise<FileJobs>
       }
     },
     async close() {
+      keepFrameThreads(0);
       await place.remove();
       rmSync(dir, { recursive: true });
     },
