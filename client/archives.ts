@@ -3,6 +3,7 @@ import type { Policy } from '../policies/policy.ts';
 import { queues } from '../policies/queues.ts';
 import { walArchiveId, walSources } from '../policies/wal-sources.ts';
 import type { WalArchiveInput, WalArchiveStatus, WalBeat } from '../workflows/contracts.ts';
+import { isOpen } from './temporal.ts';
 
 /** What has to be done so that the WAL of those sources is archived for which the policy says so. Names of sources. */
 export interface ArchiveChanges {
@@ -14,7 +15,9 @@ export interface ArchiveChanges {
 export async function archiveChanges(client: Client, policy: Policy): Promise<ArchiveChanges> {
   const wanted = walSources(policy).map((s) => s.name);
   const running = await runningArchives(client);
-  const there = await Promise.all(wanted.map(async (name) => running.has(name) || (await isRunning(client, name))));
+  // A list lags behind what was just started.
+  const isThere = async (name: string) => running.has(name) || isOpen(client, walArchiveId(name));
+  const there = await Promise.all(wanted.map(isThere));
   return {
     start: wanted.filter((_, i) => !there[i]),
     end: [...running].filter((name) => !wanted.includes(name)),
@@ -47,16 +50,6 @@ async function runningArchives(client: Client): Promise<Set<string>> {
     if (walArchiveId(source) === workflowId) found.add(source);
   }
   return found;
-}
-
-/** A list lags behind what was just started. */
-async function isRunning(client: Client, source: string): Promise<boolean> {
-  try {
-    return (await client.workflow.getHandle(walArchiveId(source)).describe()).status.name === 'RUNNING';
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false;
-    throw error;
-  }
 }
 
 /** How the archiving of a source stands, as Temporal knows it. */

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import net from 'node:net';
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, WorkflowNotFoundError } from '@temporalio/client';
 import { Failure } from '../policies/failure.ts';
 import type { Policy } from '../policies/policy.ts';
 import { queues } from '../policies/queues.ts';
@@ -65,6 +65,17 @@ export async function startWorkflow(client: Client, { type, source, input, summa
     staticSummary: summary,
   });
   return { workflowId, runId: firstExecutionRunId };
+}
+
+/** Whether a workflow runs, be it as another run since it was reset. Temporal forgets those that ended long ago. */
+export async function isOpen(client: Client, workflowId: string): Promise<boolean> {
+  try {
+    const { status } = await client.workflow.getHandle(workflowId).describe();
+    return status.name === 'RUNNING' || status.name === 'PAUSED';
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false;
+    throw error;
+  }
 }
 
 /** How many workers poll a queue, for workflows or for activities. */

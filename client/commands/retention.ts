@@ -3,7 +3,7 @@ import { Failure } from '../../policies/failure.ts';
 import { formatBytes } from '../../policies/progress.ts';
 import { queues } from '../../policies/queues.ts';
 import type { Reason } from '../../policies/retention.ts';
-import { earliestOf, expiryStoppedKey, judgeSource } from '../../policies/source-expiry.ts';
+import { earliestOf, expiryStoppedKey, judgeSource, type Readers } from '../../policies/source-expiry.ts';
 import { lsnOf } from '../../policies/wal.ts';
 import { walNeededFrom } from '../../policies/wal-expiry.ts';
 import type { RetentionInput, RetentionResult, SourceRetention } from '../../workflows/contracts.ts';
@@ -13,6 +13,7 @@ import { sourceNamed } from '../names.ts';
 import { namedPerson } from '../person.ts';
 import { shortTime } from '../point-view.ts';
 import { table } from '../table.ts';
+import { isOpen } from '../temporal.ts';
 
 interface PlannedPoint {
   id: string;
@@ -63,7 +64,9 @@ async function planOf(context: Context, source: string, storeNow: string): Promi
   const records = await catalog.points({ source });
   const marks = await catalog.retention.marks(source);
   const decided = (await catalog.retention.anomalyDecisions(source)).map((d) => d.pointId);
-  const { points, verdicts, stopped } = judgeSource({ policy, source, points: records, storeNow, marks, decided });
+  const readers = await readersOf(context, source);
+  const judged = judgeSource({ policy, source, points: records, storeNow, marks, decided, readers });
+  const { points, verdicts, stopped } = judged;
   const graceMs = durationSeconds(policy.retention.grace) * 1000;
   const neededFrom = walNeededFrom(records, { points, verdicts }, policy, storeNow);
   return {
@@ -85,6 +88,16 @@ async function planOf(context: Context, source: string, storeNow: string): Promi
       };
     }),
   };
+}
+
+/** Restores under way. Temporal knows which of them still run, and is asked only where there may be some. */
+async function readersOf(context: Context, source: string): Promise<Readers> {
+  const readers = new Map<string, string[]>();
+  for (const { pointId, workflowId } of await (await context.catalog()).retention.readings(source)) {
+    if (await isOpen(await context.temporal(), workflowId))
+      readers.set(pointId, [...(readers.get(pointId) ?? []), workflowId]);
+  }
+  return readers;
 }
 
 async function walPlan(context: Context, source: string, neededFrom: string | null): Promise<PlannedWal> {

@@ -143,11 +143,14 @@ describe('expiry', () => {
     const { workflowId, firstExecutionRunId: runId } = restore;
     await catalog.retention.beginReading({ workflowId, runId, pointId: 'shop-4', source: 'shop' });
     await published({ id: 'shop-41' });
+    const stays = async () => (await planned())?.points.find((p) => p.id === 'shop-4')?.stays;
     for (const _ of [1, 2]) {
+      expect(await stays()).toBe(true);
       expect(await run()).toMatchObject({ removed: [], waiting: 0, stays: 3 });
       await setTimeout(1_100);
     }
     await restore.terminate('the test is over');
+    expect(await stays()).toBe(false);
     expect((await runUntilRipe()).removed).toEqual(['shop-4']);
     for (const store of stores) expect(await idsIn(store)).toEqual(['shop-2', 'shop-41']);
     expect(await catalog.retention.readings('shop')).toEqual([]);
