@@ -4,6 +4,7 @@ import type { FilesSource } from '../../../policies/policy.ts';
 import { type ArtifactWriter, type Block, type Entry, frameBytesMax } from '../../artifact/index.ts';
 import type { SealOptions, SealResult } from '../source.ts';
 import { type Changes, changesSince } from './changes.ts';
+import { yieldToLoop } from './loop.ts';
 import { blockBytes, framesAlone, newFrame, newPending, type Pending, settle } from './members.ts';
 import { latin1 } from './raw-path.ts';
 import { endOfArchive, paddingOf, tarHeader } from './tar.ts';
@@ -88,9 +89,12 @@ async function sealSince(
   const headerOf = (entry: Entry) => (changes ? Buffer.alloc(0) : tarHeader(entry));
   const gapAfter = (entry: Entry) => (changes ? 0 : paddingOf(entry.size));
   let frame = newFrame();
+  // What comes from threads comes without a turn of the event loop between, as long as there is more.
+  const breathe = yieldToLoop();
 
   for await (const found of walker.found()) {
     options.signal.throwIfAborted();
+    await breathe();
     const pending = newPending(found);
     const before = (await changes?.before(found.entry)) ?? null;
     if (before?.isUntouched) {
@@ -205,6 +209,7 @@ async function sealSince(
   async function emit(): Promise<void> {
     for (let head = queue[0]; head && head.open === 0; head = queue[0]) {
       queue.shift();
+      await breathe();
       await pass(head);
     }
   }
