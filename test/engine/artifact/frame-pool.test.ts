@@ -114,7 +114,7 @@ test('the threads stand back behind the one that sends heartbeats', async () => 
 });
 
 test('a thread that hangs loses the job it is at, and what was handed over to it; its other jobs go to the next thread', async () => {
-  limitSilence(1_000);
+  limitSilence(2_000);
   const dir = mkdtempSync(path.join(tmpdir(), 'frame-pool-'));
   const file = path.join(dir, 'file');
   writeFileSync(file, 'a line');
