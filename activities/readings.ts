@@ -1,5 +1,5 @@
-import type { Catalog } from '../engine/catalog/index.ts';
-import type { Readers } from '../policies/source-expiry.ts';
+import type { Catalog, Reading } from '../engine/catalog/index.ts';
+import { type Readers, readersByPoint } from '../policies/source-expiry.ts';
 import type { WatchDependencies } from './watch-holders.ts';
 
 export interface ReadingsDependencies extends WatchDependencies {
@@ -11,10 +11,11 @@ export interface ReadingsDependencies extends WatchDependencies {
  * forgets; nobody needs to have said so at their end.
  */
 export async function readersOf({ catalog, openRun }: ReadingsDependencies, source: string): Promise<Readers> {
-  const readers = new Map<string, string[]>();
-  for (const { pointId, workflowId, runId } of await catalog.retention.readings(source)) {
+  const underWay: Reading[] = [];
+  for (const reading of await catalog.retention.readings(source)) {
+    const { workflowId, runId } = reading;
     if ((await openRun(workflowId, runId)) === null) await catalog.retention.endReadings({ workflowId, runId });
-    else readers.set(pointId, [...(readers.get(pointId) ?? []), workflowId]);
+    else underWay.push(reading);
   }
-  return readers;
+  return readersByPoint(underWay);
 }

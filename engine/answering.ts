@@ -10,13 +10,14 @@ import { isWithin } from '../policies/within.ts';
  * are waited for this long, and what hangs is asked nothing more until it has answered.
  */
 let silentMaxMs = 5 * 60_000;
-/** Work of many calls, or that waits for the disk to write all it was given. */
-let silentSlowMaxMs = 60 * 60_000;
+/** So much longer for work of many calls, or that waits for the disk to write all it was given. */
+const slowTimes = 12;
+let silentSlowMaxMs = slowTimes * silentMaxMs;
 /** Looked at so often within that time: a process that stood still meanwhile has missed looks, not answers. */
 const looks = 10;
 
 /** Has whatever is begun from now on be waited for so long, in milliseconds; slow work for longer. */
-export function limitSilence(ms: number, slowMs = 12 * ms): void {
+export function limitSilence(ms: number, slowMs = slowTimes * ms): void {
   silentMaxMs = ms;
   silentSlowMaxMs = slowMs;
 }
@@ -44,14 +45,15 @@ export function watchSilence(
   const ms = Math.min(silentMaxMs, maxMs);
   const slowMs = Math.max(ms, silentSlowMaxMs);
   let last: unknown;
-  let waitedMs = 0;
+  let same = 0;
   const timer = setInterval(() => {
     const now = underWay();
-    waitedMs = now !== undefined && now.id === last ? waitedMs + ms / looks : 0;
+    same = now !== undefined && now.id === last ? same + 1 : 0;
     last = now?.id;
-    if (waitedMs < (now?.isSlow ? slowMs : ms)) return;
+    const limitMs = now?.isSlow ? slowMs : ms;
+    if (same < (looks * limitMs) / ms) return;
     clearInterval(timer);
-    onSilent(waitedMs);
+    onSilent(limitMs);
   }, ms / looks).unref();
   return () => clearInterval(timer);
 }
@@ -69,9 +71,7 @@ export function noteHanging(path: string, ms: number, returned: Promise<unknown>
   hanging.add(one);
   const forget = () => void hanging.delete(one);
   returned.then(forget, forget);
-  return unanswered(
-    `${path} does not answer: a call to its file system has not returned for ${Math.round(ms / 1000)} s.`,
-  );
+  return unanswered(`${path} does not answer: a call to its file system has not returned for ${ms / 1000} s.`);
 }
 
 /** When a thread that hangs says something again, or is no more. */
@@ -79,12 +79,19 @@ export async function signOf(thread: Worker): Promise<void> {
   await Promise.race([once(thread, 'message'), once(thread, 'exit')]);
 }
 
-/** Throws SourceUnreachable while a call about something within the folder, or above it, hangs. */
+function hangingAt(folder: string): Hanging | undefined {
+  return [...hanging].find(({ path }) => isWithin(path, folder) || isWithin(folder, path));
+}
+
+/** Whether no call about something within the folder, or above it, hangs. */
+export function answers(folder: string): boolean {
+  return hangingAt(folder) === undefined;
+}
+
+/** Throws SourceUnreachable where the folder does not answer. */
 export function assertAnswers(folder: string): void {
-  for (const { path, since } of hanging) {
-    if (!isWithin(path, folder) && !isWithin(folder, path)) continue;
-    throw unanswered(`${folder} is asked nothing: ${path} does not answer since ${since}.`);
-  }
+  const found = hangingAt(folder);
+  if (found) throw unanswered(`${folder} is asked nothing: ${found.path} does not answer since ${found.since}.`);
 }
 
 /**

@@ -1,10 +1,11 @@
 import { parentPort } from 'node:worker_threads';
 import { type FailureType, isFailure } from '../policies/failure.ts';
+import { oneByOne } from './one-by-one.ts';
 
 /** What goes to a side thread and comes back, and the end of it that is there. */
 
-// biome-ignore lint/suspicious/noExplicitAny: each call has an input of its own, plain data that can be posted
-export type Calls = Record<string, (input: any) => unknown>;
+/** Each takes nothing, or plain data that can be posted. */
+export type Calls = Record<string, (input: never) => unknown>;
 
 export interface SideRequest {
   id: number;
@@ -27,13 +28,13 @@ export const endOfWork = 'end';
 
 /** Answers what is asked of this thread, each request once the one before has been answered. */
 export function serveCalls(calls: Calls): void {
-  let before: Promise<unknown> = Promise.resolve();
+  const inTurn = oneByOne();
   parentPort?.on('message', (request: SideRequest | typeof endOfWork) => {
     if (request === endOfWork) {
       parentPort?.close();
       return;
     }
-    before = before.then(async () => parentPort?.postMessage({ ...(await done(calls, request)), id: request.id }));
+    void inTurn(async () => parentPort?.postMessage({ ...(await done(calls, request)), id: request.id }));
   });
 }
 
@@ -41,7 +42,7 @@ async function done(calls: Calls, { name, input }: SideRequest): Promise<SideRep
   try {
     const call = calls[name];
     if (!call) throw new TypeError(`this thread knows no ${name}`);
-    return { value: await call(input) };
+    return { value: await call(input as never) };
   } catch (error) {
     return { failed: failed(error) };
   }

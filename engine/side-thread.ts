@@ -6,7 +6,7 @@ import { type Calls, endOfWork, type Failed, type SideReply, type SideRequest } 
 
 /** Functions that another thread runs, one after the other: whatever hangs there, this one goes on. */
 export interface SideThread<C extends Calls> {
-  call<K extends keyof C & string>(name: K, input: Parameters<C[K]>[0]): Promise<Awaited<ReturnType<C[K]>>>;
+  call<K extends keyof C & string>(name: K, ...input: Parameters<C[K]>): Promise<Awaited<ReturnType<C[K]>>>;
   /** The thread ends once it can; what is under way is given up. */
   close(): void;
 }
@@ -80,7 +80,7 @@ export function openSideThread<C extends Calls>(options: SideThreadOptions<C>): 
   if (signal?.aborted) onAbort();
 
   return {
-    call: (name, input) =>
+    call: (name, ...[input]) =>
       new Promise((resolve, reject) => {
         if (lost) return reject(lost.error);
         const id = nextId++;

@@ -10,6 +10,13 @@ import { planRetention, type RetainedPoint, type Verdict } from './retention.ts'
 /** Restores under way that read a point, by its id: their workflows. */
 export type Readers = ReadonlyMap<string, string[]>;
 
+/** @param readings of restores that are still under way */
+export function readersByPoint(readings: readonly { pointId: string; workflowId: string }[]): Readers {
+  const readers = new Map<string, string[]>();
+  for (const { pointId, workflowId } of readings) readers.set(pointId, [...(readers.get(pointId) ?? []), workflowId]);
+  return readers;
+}
+
 /** A recovery point as the catalog, or its stores, know it. */
 export interface KnownPoint {
   backup: BackupJson;

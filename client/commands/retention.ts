@@ -1,9 +1,16 @@
+import type { Reading } from '../../engine/catalog/index.ts';
 import { durationSeconds } from '../../policies/duration.ts';
 import { Failure } from '../../policies/failure.ts';
 import { formatBytes } from '../../policies/progress.ts';
 import { queues } from '../../policies/queues.ts';
 import type { Reason } from '../../policies/retention.ts';
-import { earliestOf, expiryStoppedKey, judgeSource, type Readers } from '../../policies/source-expiry.ts';
+import {
+  earliestOf,
+  expiryStoppedKey,
+  judgeSource,
+  type Readers,
+  readersByPoint,
+} from '../../policies/source-expiry.ts';
 import { lsnOf } from '../../policies/wal.ts';
 import { walNeededFrom } from '../../policies/wal-expiry.ts';
 import type { RetentionInput, RetentionResult, SourceRetention } from '../../workflows/contracts.ts';
@@ -92,12 +99,11 @@ async function planOf(context: Context, source: string, storeNow: string): Promi
 
 /** Restores under way. Temporal knows which of them still run, and is asked only where there may be some. */
 async function readersOf(context: Context, source: string): Promise<Readers> {
-  const readers = new Map<string, string[]>();
-  for (const { pointId, workflowId } of await (await context.catalog()).retention.readings(source)) {
-    if (await isOpen(await context.temporal(), workflowId))
-      readers.set(pointId, [...(readers.get(pointId) ?? []), workflowId]);
+  const underWay: Reading[] = [];
+  for (const reading of await (await context.catalog()).retention.readings(source)) {
+    if (await isOpen(await context.temporal(), reading.workflowId)) underWay.push(reading);
   }
-  return readers;
+  return readersByPoint(underWay);
 }
 
 async function walPlan(context: Context, source: string, neededFrom: string | null): Promise<PlannedWal> {

@@ -23,6 +23,7 @@ import { endOfWork, pathsOf, portable, wasHandedOver } from './frame-post.ts';
 /** Threads shared by all jobs of this process; they end once the last user has let go, or a while after it. */
 export interface FramePool {
   readonly threads: number;
+  /** This and the others reject with SourceUnreachable when a file that they read or write does not answer. */
   pack(job: Omit<PackJob, 'seq' | 'kind'>): Promise<Packed>;
   /** Rejects with an Error that carries `errno` when a block could not be written. */
   unpack(job: Omit<UnpackJob, 'seq' | 'kind'>): Promise<Unpacked>;
@@ -200,9 +201,9 @@ function abandon(pool: Shared, thread: Thread, ms: number): void {
   pool.threads = pool.threads.filter((t) => t !== thread);
   const [hung, ...behind] = running.values();
   hung?.reject(failure);
-  const isHere = ({ job }: Waiting) => !wasHandedOver(job);
-  for (const { reject } of behind.filter((w) => !isHere(w))) reject(failure);
-  pool.queue.unshift(...behind.filter(isHere));
+  const lost = behind.filter(({ job }) => wasHandedOver(job));
+  for (const { reject } of lost) reject(failure);
+  pool.queue.unshift(...behind.filter((waiting) => !lost.includes(waiting)));
   running.clear();
   worker.unref();
   feed(pool);

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { Failure, isFailure } from '../../../policies/failure.ts';
-import { assertAnswers, asTargetSilence } from '../../answering.ts';
+import { answers, asTargetSilence } from '../../answering.ts';
 import {
   type Block,
   type Entry,
@@ -63,7 +63,7 @@ export async function restoreTree(
     return restored;
   } catch (error) {
     // What does not answer is asked nothing; whoever cleans up later does.
-    if (job === null || doesAnswer(into)) await target?.call('undo', undefined);
+    if (job === null || answers(into)) await target?.call('undo');
     throw asTargetFailure(error, into);
   } finally {
     target?.close();
@@ -291,16 +291,6 @@ function createPlaces(into: string, elsewhere: ReadonlyMap<string, string>) {
 
 function prefixOf(p: Uint8Array): Buffer {
   return p.length === 0 ? Buffer.alloc(0) : Buffer.concat([p, Buffer.from('/')]);
-}
-
-function doesAnswer(folder: string): boolean {
-  try {
-    assertAnswers(folder);
-    return true;
-  } catch (error) {
-    if (isFailure(error)) return false;
-    throw error;
-  }
 }
 
 function asTargetFailure(thrown: unknown, into: string): unknown {

@@ -38,7 +38,7 @@ export function createTargetCalls() {
     },
 
     /** Removes what was written to what was claimed. */
-    async undo(_: undefined): Promise<void> {
+    async undo(): Promise<void> {
       for (const claim of [...claims.values()].reverse()) await claim.undo();
     },
 

@@ -1,4 +1,5 @@
 import { asTargetSilence } from '../../answering.ts';
+import { oneByOne } from '../../one-by-one.ts';
 import { openSideThread, type SideThread } from '../../side-thread.ts';
 import { createTargetCalls, type TargetCalls } from './target-calls.ts';
 
@@ -19,14 +20,9 @@ export function openTarget(folder: string): Target {
 /** A target on the staging disk: that answers, or nothing here does. */
 export function stagedTarget(): Target {
   const calls = createTargetCalls();
-  let before: Promise<unknown> = Promise.resolve();
+  const inTurn = oneByOne();
   return {
-    call(name, input) {
-      // One after the other, as in a thread.
-      const done = before.then(() => (calls[name] as (given: unknown) => unknown)(input)) as Promise<never>;
-      before = done.catch(() => {});
-      return done;
-    },
+    call: (name, ...[input]) => inTurn(() => (calls[name] as (given: unknown) => Promise<never>)(input)),
     close() {},
   };
 }

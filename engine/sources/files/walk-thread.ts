@@ -23,7 +23,7 @@ const calls = {
     walking = walk({ ...options, warn: (line) => warnings.push(line) });
   },
 
-  async more(_: undefined): Promise<{ found: PostedFound[]; warnings: string[]; isLast: boolean }> {
+  async more(): Promise<{ found: PostedFound[]; warnings: string[]; isLast: boolean }> {
     const found: PostedFound[] = [];
     const until = performance.now() + batchMs;
     let isLast = false;

@@ -39,7 +39,7 @@ export function openWalker(
   const root = Buffer.from(options.root);
   const thread: SideThread<WalkCalls> = openSideThread({ script, folder: options.root, memory, signal, silentMaxMs });
   const more = () => {
-    const batch = thread.call('more', undefined);
+    const batch = thread.call('more');
     // Whoever waits for it is told; nobody may.
     batch.catch(() => {});
     return batch;
